@@ -1,0 +1,23 @@
+import { attachmentOn } from './queries.ts';
+import { refuse } from './refuse.ts';
+import type { Attachment, NodeName, Volume } from './types.ts';
+
+/**
+ * Records a consumer on a host. The same host in the same boot keeps its session, so attach is
+ * idempotent; after a reboot the consumer is another one and gets a new session (rule 15).
+ */
+export function attach(volume: Volume, attachment: Attachment): Volume {
+  if (volume.tail.phase === 'deleting') refuse(volume, 'attach', 'it is being deleted');
+  const known = attachmentOn(volume, attachment.host);
+  if (known?.boot === attachment.boot) return volume;
+  return {
+    ...volume,
+    attachments: [...volume.attachments.filter((a) => a.host !== attachment.host), attachment],
+  };
+}
+
+/** Revokes a host's attachment; the head's node then removes the export. Absent is fine. */
+export function detach(volume: Volume, host: NodeName): Volume {
+  if (attachmentOn(volume, host) === undefined) return volume;
+  return { ...volume, attachments: volume.attachments.filter((a) => a.host !== host) };
+}

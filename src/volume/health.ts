@@ -1,0 +1,192 @@
+import { sealedFindings } from './health-sealed.ts';
+import { tailFindings } from './health-tail.ts';
+import { counted, listed, percent, sentence } from './health-text.ts';
+import {
+  type Finding,
+  type HealthState,
+  type LayerReport,
+  progressOf,
+  type ReportContext,
+  type Severity,
+  type VolumeReport,
+  type WorkView,
+} from './health-types.ts';
+import { copiesWanted } from './policy.ts';
+import type {
+  BootId,
+  LayerId,
+  NodeName,
+  NodeView,
+  PoolId,
+  SealedLayer,
+  UnsealedLayer,
+  Volume,
+} from './types.ts';
+
+export type * from './health-types.ts';
+
+const rank: Record<Severity, number> = { unavailable: 0, 'at-risk': 1, degraded: 2 };
+
+/**
+ * Says in plain words how a volume is: where its copies are, what is wrong, why, and what is being
+ * done about it.
+ * @param work background work anywhere in the cluster; other volumes' is ignored.
+ */
+export function describeVolume(
+  volume: Volume,
+  nodes: readonly NodeView[],
+  work: readonly WorkView[],
+): VolumeReport {
+  const context: ReportContext = {
+    volume,
+    wanted: copiesWanted(volume.policy),
+    upCount: nodes.filter((node) => node.lease !== null).length,
+    work: work.filter((item) => item.volume === volume.id),
+    problem: (place) => placeProblem(nodes, place),
+  };
+  const deleting = volume.tail.phase === 'deleting';
+  const findings = deleting
+    ? []
+    : [
+        ...tailFindings(context),
+        ...volume.chain.flatMap((layer, index) => sealedFindings(context, layer, index + 1)),
+      ].sort((a, b) => rank[a.severity] - rank[b.severity]);
+  const state = deleting ? 'deleting' : (findings[0]?.severity ?? 'healthy');
+  return {
+    state,
+    summary: summaryOf(context, state, findings),
+    head: volume.tail.phase === 'open' ? volume.tail.layer.writer : null,
+    copiesWanted: context.wanted,
+    layers: layersOf(context),
+    findings,
+    work: workOf(context),
+  };
+}
+
+function placeProblem(
+  nodes: readonly NodeView[],
+  place: { node: NodeName; pool?: PoolId; boot?: BootId },
+): string | null {
+  const lease = nodes.find((node) => node.name === place.node)?.lease;
+  if (lease === undefined || lease === null) {
+    return 'is down';
+  }
+  if (place.pool !== undefined && lease.pool !== place.pool) {
+    return 'came back with another pool';
+  }
+  if (place.boot !== undefined && lease.boot !== place.boot) {
+    return 'was rebooted';
+  }
+  return null;
+}
+
+function summaryOf(
+  { volume, wanted }: ReportContext,
+  state: HealthState,
+  findings: readonly Finding[],
+): string {
+  if (state === 'deleting') {
+    const holders = [...new Set(volume.garbage.flatMap((g) => g.holders.map((h) => h.node)))];
+    return holders.length === 0
+      ? 'The volume is being deleted.'
+      : `The volume is being deleted; files remain on ${listed(holders)}.`;
+  }
+  const [worst] = findings;
+  if (worst !== undefined) {
+    const more = findings.length - 1;
+    return more === 0
+      ? worst.what
+      : `${worst.what.slice(0, -1)}; ${counted(more, 'more finding', 'more findings')}.`;
+  }
+  if (volume.chain.length === 0 && volume.tail.phase === 'idle') {
+    return 'Nothing written yet.';
+  }
+  const copies = counted(wanted, 'copy', 'copies');
+  return `Every layer has the ${copies} that ${volume.policy.name} asks for.`;
+}
+
+function layersOf(context: ReportContext): LayerReport[] {
+  const { chain, tail } = context.volume;
+  const sealed = (layer: SealedLayer, index: number): LayerReport => ({
+    number: index + 1,
+    id: layer.id,
+    epoch: layer.epoch,
+    state: 'sealed',
+    sizeBytes: layer.sizeBytes,
+    bytes: layer.bytes,
+    copies: layer.replicas.map((replica) => ({
+      node: replica.node,
+      state: replica.state,
+      up: context.problem(replica) === null,
+    })),
+  });
+  const layers = chain.map(sealed);
+  const add = (layer: UnsealedLayer, state: 'open' | 'closing' | 'opening') => {
+    layers.push({
+      number: layers.length + 1,
+      id: layer.id,
+      epoch: layer.epoch,
+      state,
+      sizeBytes: layer.sizeBytes,
+      bytes: null,
+      copies: layer.members.map((member) => ({
+        node: member.node,
+        state,
+        up: context.problem(member) === null,
+      })),
+    });
+  };
+  if (tail.phase === 'open') {
+    add(tail.layer, 'open');
+  } else if (tail.phase === 'opening') {
+    if (tail.closing !== null) {
+      add(tail.closing, 'closing');
+    }
+    add(tail.next, 'opening');
+  } else if (tail.phase === 'fencing') {
+    add(tail.unsealed, 'closing');
+  }
+  return layers;
+}
+
+function workOf({ volume, work, problem }: ReportContext): VolumeReport['work'] {
+  const numberOf = (id: LayerId): string => {
+    const index = volume.chain.findIndex((layer) => layer.id === id);
+    return index < 0 ? `layer ${id.slice(0, 8)}` : `layer ${index + 1}`;
+  };
+  const words = {
+    mend: (item: WorkView) => `${numberOf(item.layer)} is being copied or compared`,
+    manifest: (item: WorkView) => `checksums of ${numberOf(item.layer)} are being computed`,
+    merge: () => 'layers are being merged',
+    delete: (item: WorkView) => `files of ${numberOf(item.layer)} are being deleted`,
+  };
+  const lines = work.map((item) => {
+    const progress = progressOf([item]);
+    const where = item.node === undefined ? '' : ` on ${item.node}`;
+    const source = item.from === null ? '' : ` from ${item.from}`;
+    return {
+      what: sentence(`${words[item.kind](item)}${where}${source}${percent(progress)}`),
+      progress,
+    };
+  });
+  if (volume.merge !== null && !work.some((item) => item.kind === 'merge')) {
+    const { layers, builder } = volume.merge;
+    lines.push({
+      what: sentence(`${counted(layers.length, 'layer', 'layers')} are merged by ${builder}`),
+      progress: null,
+    });
+  }
+  if (volume.garbage.length > 0) {
+    const holders = volume.garbage.flatMap((garbage) => garbage.holders);
+    const names = [
+      ...new Set(holders.map((h) => `${h.node}${problem(h) === null ? '' : ' (down)'}`)),
+    ];
+    if (names.length > 0) {
+      lines.push({
+        what: sentence(`old files wait to be deleted on ${listed(names)}`),
+        progress: null,
+      });
+    }
+  }
+  return lines;
+}

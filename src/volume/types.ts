@@ -1,0 +1,157 @@
+/**
+ * The vocabulary of the protocol: the record of a volume as it stands in the metadata store.
+ * Everything here is plain JSON. A volume is a chain of sealed layers, oldest first, and a tail
+ * that says who may write (docs/design/protocol.md).
+ */
+
+export type NodeName = string;
+export type PoolId = string;
+export type BootId = string;
+export type VolumeId = string;
+export type LayerId = string;
+export type SessionId = string;
+
+/** A node's copy of a layer that is not sealed yet, with the boot in which it became a member. */
+export type Member = { node: NodeName; pool: PoolId; boot: BootId };
+
+/** A layer that is, was, or is about to be written. `members` is the write set, writer first. */
+export type UnsealedLayer = {
+  id: LayerId;
+  epoch: number;
+  sizeBytes: number;
+  writer: NodeName;
+  members: Member[];
+};
+
+/**
+ * - `clean`: holds exactly what the layer's authority holds, on stable storage.
+ * - `unverified`: was a member when the layer's epoch ended uncleanly; holds every acknowledged
+ *   write, but must be compared with a clean copy before it is used.
+ * - `copying`: a new copy that is being filled.
+ */
+export type ReplicaState = 'clean' | 'unverified' | 'copying';
+export type Replica = { node: NodeName; pool: PoolId; state: ReplicaState };
+
+export type SealedLayer = {
+  id: LayerId;
+  epoch: number;
+  sizeBytes: number;
+  /** Root hash of the manifest of chunk hashes; null until the authority has computed it. */
+  manifest: string | null;
+  /** Bytes allocated in the container, null until the manifest was made. */
+  bytes: number | null;
+  /** The node whose copy decided what the layer holds. */
+  authority: NodeName;
+  replicas: Replica[];
+};
+
+/** Why a new epoch was begun; shown to people and counted. */
+export type RollReason =
+  | 'attach'
+  | 'evict'
+  | 'head-died'
+  | 'add-member'
+  | 'localise'
+  | 'seal'
+  | 'merged'
+  | 'member-unready';
+
+/** Who may write. */
+export type Tail =
+  /** Nobody; every layer is sealed. */
+  | { phase: 'idle' }
+  /** A new epoch is prepared: nothing is served from `next` before the confirm. */
+  | {
+      phase: 'opening';
+      reason: RollReason;
+      next: UnsealedLayer;
+      closing: UnsealedLayer | null;
+    }
+  /** The writer's head may serve `layer`. */
+  | { phase: 'open'; reason: RollReason; layer: UnsealedLayer }
+  /** `taker` ends the epoch of a writer that is gone. */
+  | {
+      phase: 'fencing';
+      taker: NodeName;
+      epoch: number;
+      unsealed: UnsealedLayer;
+      /** The writer's node lease had run out when the fence was recorded (rule 14). */
+      writerLeaseGone: boolean;
+    }
+  /** Tombstone: every holder deletes its files and then takes itself off the garbage list. */
+  | { phase: 'deleting' };
+
+/** One consumer host's endpoint. A new session is a new export name (rule 15). */
+export type Attachment = { host: NodeName; session: SessionId; boot: BootId; since: string };
+
+/** Layer files that are no longer part of the volume and whose holders must delete them. */
+export type Garbage = {
+  layer: LayerId;
+  epoch: number;
+  /** May be deleted when the volume is idle or its open epoch is above this one. */
+  afterEpoch: number;
+  holders: { node: NodeName; pool: PoolId }[];
+};
+
+/** A run of adjacent sealed layers that is being merged into one new layer. */
+export type Merge = {
+  layers: LayerId[];
+  into: LayerId;
+  builder: NodeName;
+  /** Copies of `into`; the builder's is clean once it has built and recorded the manifest. */
+  manifest: string | null;
+  bytes: number | null;
+  replicas: Replica[];
+};
+
+export type PolicyName = string;
+export type Policy = {
+  name: PolicyName;
+  /** Copies beyond the first. */
+  reflections: 0 | 1 | 2;
+  maxIops: number;
+  /** Merge when the chain of sealed layers is longer than this. */
+  maxLayers: number;
+};
+
+export type Volume = {
+  schema: 1;
+  id: VolumeId;
+  name: string;
+  sizeBytes: number;
+  policy: Policy;
+  createdAt: string;
+  /** The highest epoch ever begun. */
+  epoch: number;
+  attachments: Attachment[];
+  /** Sealed layers, oldest first. */
+  chain: SealedLayer[];
+  tail: Tail;
+  merge: Merge | null;
+  garbage: Garbage[];
+  /** Unique to each compare-and-swap, so that one whose answer was lost can be recognised. */
+  operation: string;
+};
+
+/** What a node tells of itself in the store. */
+export type NodeRecord = {
+  name: NodeName;
+  pool: PoolId;
+  address: string;
+  apiPort: number;
+  replicaPort: number;
+  registeredAt: string;
+};
+
+/** Lives as long as the node's lease. */
+export type NodeLease = {
+  name: NodeName;
+  pool: PoolId;
+  boot: BootId;
+  version: string;
+  totalBytes: number;
+  freeBytes: number;
+};
+
+/** A node as placement and duties see it. */
+export type NodeView = NodeRecord & { lease: NodeLease | null };
