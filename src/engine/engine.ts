@@ -1,0 +1,160 @@
+import type { LayerId, SessionId, VolumeId } from '../volume/types.ts';
+
+/**
+ * What a node's agent asks of QEMU. The real one starts `qemu-storage-daemon` processes; the
+ * simulator will pass its own. Everything is named by volume and layer, so that a restarted agent
+ * finds what runs without remembering it (`adopt`).
+ */
+export type LayerKey = { volume: VolumeId; layer: LayerId; epoch: number };
+
+/** Where a head finds one layer. */
+export type LayerSource =
+  /** The open layer: this node's file and the peers' exports, all of which must have a write. */
+  { layer: LayerKey; local: boolean; peers: PeerExport[] };
+
+/** An export of a peer's replica server; its name is the layer id. */
+export type PeerExport = { node: string; address: string; port: number };
+
+export type HeadSpec = {
+  volume: VolumeId;
+  sizeBytes: number;
+  maxIops: number;
+  /** Sealed layers, oldest first: exactly one place each (local, or one peer). */
+  sealed: LayerSource[];
+  open: LayerSource;
+  /** Export names, one per attachment session. */
+  sessions: SessionId[];
+};
+
+export type HeadState = {
+  volume: VolumeId;
+  layer: LayerId;
+  epoch: number;
+  pid: number;
+  /** Sessions exported now. */
+  sessions: SessionId[];
+  /** Sealed layers in the graph, oldest first, and the peer each is read from (null: local file). */
+  sealed: { layer: LayerId; from: string | null }[];
+  /** Members other than this node. */
+  peers: string[];
+};
+
+export type HeadFault =
+  | { kind: 'died' }
+  /** A member answered a write or flush with an error. `node` null: this node's own file. */
+  | { kind: 'member-error'; node: string | null; error: string };
+
+export interface HeadHandle {
+  readonly state: HeadState;
+  /** Called once for every fault; a fault seen before the call is delivered at once. */
+  onFault(listener: (fault: HeadFault) => void): void;
+  addSession(session: SessionId): Promise<void>;
+  /** Resolves when the export is gone and its requests are settled. */
+  removeSession(session: SessionId, timeoutMs: number): Promise<void>;
+  /**
+   * Removes all exports, waits for their requests, and ends the process.
+   * @returns true when it ended by itself within the time without any member error (every member
+   * then holds the same), false when it did not end in time; it is then still running, without
+   * exports perhaps, and the caller kills it.
+   */
+  stop(timeoutMs: number): Promise<boolean>;
+  /** SIGKILL; resolves when the process is gone. */
+  kill(): Promise<void>;
+}
+
+/** A start in two halves: the listener stands (consumers queue), then the graph is built. */
+export interface PreparedHead {
+  /** Starts to serve. The old head must be dead and the epoch confirmed. */
+  serve(spec: HeadSpec): Promise<HeadHandle>;
+  abandon(): Promise<void>;
+}
+
+export interface Engine {
+  /** Finds what an earlier run of the daemon left running. */
+  adopt(): Promise<{ heads: HeadHandle[]; proxies: ProxyHandle[]; gateways: GatewayHandle[] }>;
+  /** Puts the listener of the volume's attachment socket in place. */
+  prepareHead(volume: VolumeId): Promise<PreparedHead>;
+  /** The consumer's socket of a volume on this node. */
+  attachSocket(volume: VolumeId): string;
+  startProxy(spec: ProxySpec): Promise<ProxyHandle>;
+  startGateway(volume: VolumeId, session: SessionId): Promise<GatewayHandle>;
+  /** Removes the socket of a volume that is no longer attached here. */
+  removeAttachSocket(volume: VolumeId): Promise<void>;
+  readonly replicas: ReplicaServer;
+  readonly layers: LayerStore;
+}
+
+/** On a consumer's host: forwards the attachment's socket to the gateway of the head's node. */
+export type ProxySpec = {
+  volume: VolumeId;
+  session: SessionId;
+  address: string;
+  port: number;
+  /** The node whose head is behind that gateway; kept so that an adopted proxy is known. */
+  headNode: string;
+};
+export interface ProxyHandle {
+  readonly spec: ProxySpec;
+  onExit(listener: () => void): void;
+  kill(): Promise<void>;
+}
+
+/** On the head's node: makes one session of the head reachable over TCP. */
+export interface GatewayHandle {
+  readonly volume: VolumeId;
+  readonly session: SessionId;
+  readonly port: number;
+  onExit(listener: () => void): void;
+  kill(): Promise<void>;
+}
+
+/** The node's one process that exports layer files to peers. */
+export interface ReplicaServer {
+  /** Starts it, or adopts the running one. Restarts it whenever it dies, with its exports. */
+  start(): Promise<void>;
+  /** Exports a layer's file; idempotent. Writable exports acknowledge only what is stable. */
+  export(key: LayerKey, writable: boolean): Promise<void>;
+  /**
+   * Drops an export and waits until its received requests are finished; absent is fine. When that
+   * takes longer than `timeoutMs` the whole server is killed and restarted without it, which
+   * peers of other layers see as a short reconnect.
+   */
+  unexport(layer: LayerId, timeoutMs: number): Promise<void>;
+  /** What is exported now. */
+  exports(): { key: LayerKey; writable: boolean }[];
+  kill(): Promise<void>;
+}
+
+export type Extent = { offset: number; length: number };
+
+/** The layer files of this node's pool. */
+export interface LayerStore {
+  /** Creates the container (from a spare when one fits), durable when it returns; idempotent. */
+  create(key: LayerKey, sizeBytes: number): Promise<void>;
+  /** Sparse empty file of the container's length, for a copy to be filled; idempotent. */
+  createEmpty(key: LayerKey, sizeBytes: number): Promise<void>;
+  /** Keeps a spare container of each of these sizes ready, drops others. Background work. */
+  keepSpares(sizesBytes: number[]): Promise<void>;
+  exists(key: LayerKey): Promise<boolean>;
+  path(key: LayerKey): string;
+  /** fsync of the file and its directory. */
+  sync(key: LayerKey): Promise<void>;
+  remove(key: LayerKey): Promise<void>;
+  /** Every layer file of a volume that lies in the pool. */
+  list(volume: VolumeId): Promise<LayerKey[]>;
+  /** Volumes of which anything lies in the pool. */
+  volumes(): Promise<VolumeId[]>;
+  /** Marks a layer as opened by a head (a layer is opened by at most one). True when it was new. */
+  burn(key: LayerKey): Promise<boolean>;
+  isBurnt(key: LayerKey): Promise<boolean>;
+  /** Durable: this node refuses epochs of the volume below `epoch`. Never goes down. */
+  setFence(volume: VolumeId, epoch: number): Promise<void>;
+  fence(volume: VolumeId): Promise<number>;
+  removeFence(volume: VolumeId): Promise<void>;
+  /** Parts of the file that hold data (everything else reads as zeros). */
+  extents(key: LayerKey): Promise<Extent[]>;
+  /** Builds `into` from adjacent sealed layers, oldest first; durable when it returns. */
+  merge(layers: LayerKey[], into: LayerKey, sizeBytes: number, signal: AbortSignal): Promise<void>;
+  /** Bytes of the file system under the pool. */
+  space(): Promise<{ totalBytes: number; freeBytes: number }>;
+}

@@ -1,0 +1,132 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { HyperscaleError } from '../errors.ts';
+import type { GatewayHandle, ProxyHandle, ProxySpec } from './engine.ts';
+import { attachSocketPath, type EngineEnvironment, logFile, runPart } from './environment.ts';
+import { gatewayArguments, proxyArguments } from './graphs.ts';
+import { HeldProcess, heldDescriptors } from './held-process.ts';
+import { checkSessionId, checkVolumeId } from './ids.ts';
+import { RunFiles } from './run-files.ts';
+import { StorageDaemon } from './storage-daemon.ts';
+
+const startTimeoutMs = 15_000;
+
+/** A process between a consumer and a head, on either host. */
+class Relay {
+  readonly #daemon: StorageDaemon;
+  #ending = false;
+
+  constructor(daemon: StorageDaemon) {
+    this.#daemon = daemon;
+  }
+
+  /** Calls `listener` when it ended without `kill`, at once when it has. */
+  onExit(listener: () => void): void {
+    const exited = () => {
+      if (!this.#ending) listener();
+    };
+    this.#daemon.ended.then(exited, exited);
+  }
+
+  async kill(): Promise<void> {
+    this.#ending = true;
+    await this.#daemon.kill();
+  }
+}
+
+export class QemuProxy extends Relay implements ProxyHandle {
+  readonly spec: ProxySpec;
+
+  constructor(daemon: StorageDaemon, spec: ProxySpec) {
+    super(daemon);
+    this.spec = spec;
+  }
+}
+
+export type GatewaySpec = { volume: string; session: string; port: number };
+
+export class QemuGateway extends Relay implements GatewayHandle {
+  readonly volume: string;
+  readonly session: string;
+  readonly port: number;
+
+  constructor(daemon: StorageDaemon, spec: GatewaySpec) {
+    super(daemon);
+    this.volume = spec.volume;
+    this.session = spec.session;
+    this.port = spec.port;
+  }
+}
+
+/** Forwards this host's attachment socket to a gateway. @throws `engine` when it is not reached */
+export async function startProxy(
+  environment: EngineEnvironment,
+  spec: ProxySpec,
+): Promise<ProxyHandle> {
+  checkVolumeId(spec.volume);
+  checkSessionId(spec.session);
+  const attach = attachSocketPath(environment, spec.volume);
+  const files = relayFiles(environment, 'proxies', spec);
+  const listen = [{ fd: heldDescriptors.attach, path: attach }];
+  const argv = proxyArguments(spec, files.events);
+  return new QemuProxy(await startRelay(environment, files, listen, spec, argv), spec);
+}
+
+/** Makes one session of the head on this host reachable over TCP. */
+export async function startGateway(
+  environment: EngineEnvironment,
+  spec: GatewaySpec,
+): Promise<GatewayHandle> {
+  checkVolumeId(spec.volume);
+  checkSessionId(spec.session);
+  const files = relayFiles(environment, 'gateways', spec);
+  const socket = attachSocketPath(environment, spec.volume);
+  const argv = gatewayArguments(
+    { session: spec.session, socket, address: environment.address, port: spec.port },
+    files.events,
+  );
+  return new QemuGateway(await startRelay(environment, files, [], spec, argv), spec);
+}
+
+/** A port of the gateways' range that nothing listens on. @throws `unavailable` */
+export async function freeGatewayPort(environment: EngineEnvironment): Promise<number> {
+  const [first, last] = environment.gatewayPorts;
+  for (let port = first; port <= last; port++) {
+    if (await canListen(environment.address, port)) return port;
+  }
+  throw new HyperscaleError('unavailable', `no port from ${first} to ${last} is free`, {
+    hint: 'Widen ports.gateways in the configuration of this node.',
+  });
+}
+
+async function startRelay(
+  environment: EngineEnvironment,
+  files: RunFiles,
+  listen: { fd: number; path: string }[],
+  spec: { volume: string },
+  argv: string[],
+): Promise<StorageDaemon> {
+  const qmp = join(files.directory, `${spec.volume}.${randomBytes(4).toString('hex')}.qmp`);
+  const sockets = [...listen, { fd: heldDescriptors.qmp, path: qmp }];
+  const held = await HeldProcess.start(sockets, logFile(environment, spec.volume));
+  const options = { files, spec, argv, timeoutMs: startTimeoutMs };
+  return await StorageDaemon.start(held, qmp, options);
+}
+
+function relayFiles(
+  environment: EngineEnvironment,
+  part: 'proxies' | 'gateways',
+  spec: { volume: string; session: string },
+): RunFiles {
+  const short = createHash('sha256').update(spec.session).digest('hex').slice(0, 8);
+  return new RunFiles(runPart(environment, part), `${spec.volume}.${short}`);
+}
+
+async function canListen(address: string, port: number): Promise<boolean> {
+  const server = createServer();
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  server.once('error', () => resolve(false));
+  server.listen({ host: address, port, exclusive: true }, () => server.close(() => resolve(true)));
+  return await promise;
+}

@@ -1,0 +1,171 @@
+import { renameSync } from 'node:fs';
+import { errorText, HyperscaleError } from '../errors.ts';
+import type { HeldProcess } from './held-process.ts';
+import { identify, isGone, kill, type ProcessIdentity, waitGone } from './process.ts';
+import { QmpClient, type QmpEvent, type QmpOptions } from './qmp.ts';
+import type { RunFiles, RunRecord } from './run-files.ts';
+
+const killTimeoutMs = 30_000;
+
+/**
+ * A running `qemu-storage-daemon`: its process and its monitor. Whatever ends one ends the other: a
+ * process whose monitor is gone cannot be controlled and is killed.
+ */
+export class StorageDaemon {
+  readonly identity: ProcessIdentity;
+  readonly #qmp: QmpClient;
+  readonly #files: RunFiles;
+  readonly #ended = Promise.withResolvers<void>();
+  #events: string | undefined;
+
+  private constructor(identity: ProcessIdentity, qmp: QmpClient, files: RunFiles) {
+    this.identity = identity;
+    this.#qmp = qmp;
+    this.#files = files;
+    this.#ended.promise.catch(() => undefined);
+    qmp.onClose(() => {
+      this.#finish().then(this.#ended.resolve, this.#ended.reject);
+    });
+  }
+
+  /**
+   * Lets `held` become the storage daemon.
+   * @param options.spec kept in the run files for `adopt`.
+   * @throws `engine` with what QEMU said when it does not come up in time; it is gone then.
+   */
+  static async start(
+    held: HeldProcess,
+    heldQmp: string,
+    options: { files: RunFiles; spec: object; argv: string[]; timeoutMs: number },
+  ): Promise<StorageDaemon> {
+    const { files } = options;
+    try {
+      renameSync(heldQmp, files.qmp);
+      files.write(held.identity, options.spec);
+      held.become(options.argv);
+      // The socket listens already; QEMU answers when the whole graph stands.
+      const qmp = await QmpClient.connect(files.qmp, { timeoutMs: options.timeoutMs });
+      return new StorageDaemon(held.identity, qmp, files);
+    } catch (error) {
+      await held.kill();
+      files.remove();
+      const said = held.said();
+      throw new HyperscaleError(
+        'engine',
+        `qemu-storage-daemon did not start: ${said === '' ? errorText(error) : said}`,
+        { values: { process: files.name, said }, cause: error },
+      );
+    }
+  }
+
+  /**
+   * Takes over a process that an earlier daemon started.
+   * @returns undefined when it is gone, or does not answer within `timeoutMs` and was killed.
+   */
+  static async adopt(
+    record: RunRecord<unknown>,
+    timeoutMs: number,
+  ): Promise<StorageDaemon | undefined> {
+    const { identity, files } = record;
+    if (identify(identity.pid)?.startTime === identity.startTime && !isGone(identity)) {
+      try {
+        const qmp = await QmpClient.connect(files.qmp, { timeoutMs });
+        return new StorageDaemon(identity, qmp, files);
+      } catch {
+        await kill(identity);
+      }
+    }
+    files.remove();
+    return undefined;
+  }
+
+  /** Resolves when the process is gone; rejects when it was killed and does not go. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  /** Every event since the process started, also those that came while no daemon listened. */
+  events(): QmpEvent[] {
+    const text = this.#events ?? this.#files.readEvents();
+    return text.split('\n').flatMap(parseEvent);
+  }
+
+  async execute(
+    command: string,
+    args: Record<string, unknown> = {},
+    options: QmpOptions = {},
+  ): Promise<unknown> {
+    return await this.#qmp.execute(command, args, options);
+  }
+
+  onEvent(listener: (event: QmpEvent) => void): () => void {
+    return this.#qmp.onEvent(listener);
+  }
+
+  async addNbdExport(options: {
+    id: string;
+    name: string;
+    node: string;
+    writable: boolean;
+    writethrough: boolean;
+  }): Promise<void> {
+    const { node, ...rest } = options;
+    await this.execute('block-export-add', { type: 'nbd', 'node-name': node, ...rest });
+  }
+
+  /** Removes an export and waits until its requests are settled. @throws `timeout` */
+  async removeExport(id: string, timeoutMs: number): Promise<void> {
+    const deleted = this.#qmp.event(
+      ({ event, data }) => event === 'BLOCK_EXPORT_DELETED' && data.id === id,
+      { timeoutMs },
+    );
+    // The command may be what fails; then nobody waits for the event.
+    deleted.catch(() => undefined);
+    await this.execute('block-export-del', { id, mode: 'hard' }, { timeoutMs });
+    await deleted;
+  }
+
+  /** Ids of the exports that stand now. */
+  async exportIds(): Promise<string[]> {
+    const exports = (await this.execute('query-block-exports')) as {
+      id: string;
+      'shutting-down': boolean;
+    }[];
+    return exports.filter((e) => !e['shutting-down']).map((e) => e.id);
+  }
+
+  /** Asks it to flush and end. @returns false when it did not in time; it may still run. */
+  async quit(timeoutMs: number): Promise<boolean> {
+    try {
+      await this.execute('quit', {}, { timeoutMs });
+      await waitGone(this.identity, timeoutMs);
+    } catch {
+      if (!isGone(this.identity)) return false;
+    }
+    await this.#ended.promise;
+    return true;
+  }
+
+  /** SIGKILL, and waits until it is gone. */
+  async kill(): Promise<void> {
+    await kill(this.identity, killTimeoutMs);
+    this.#qmp.close();
+    await this.#ended.promise;
+  }
+
+  async #finish(): Promise<void> {
+    // After `quit` the monitor closes a little before the process ends; it gets that time.
+    await waitGone(this.identity, 1000).catch(() => kill(this.identity, killTimeoutMs));
+    this.#events = this.#files.readEvents();
+    this.#files.remove();
+  }
+}
+
+function parseEvent(line: string): QmpEvent[] {
+  try {
+    const message = JSON.parse(line) as { event?: string; data?: Record<string, unknown> };
+    return message.event === undefined ? [] : [{ event: message.event, data: message.data ?? {} }];
+  } catch {
+    return []; // an empty line, or one that was cut when the process was killed
+  }
+}
