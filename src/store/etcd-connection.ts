@@ -1,0 +1,121 @@
+/**
+ * Keeps a session with one of the endpoints: connects, has the owner bring its caches up to date,
+ * and starts over with the next endpoint when the session is lost.
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errorText } from '../errors.ts';
+import { storeUnavailable } from './etcd-errors.ts';
+import type { EtcdSession } from './etcd-session.ts';
+import { openSession } from './etcd-session.ts';
+import type { StoreLog } from './log.ts';
+
+const firstBackoffMs = 50;
+const longestBackoffMs = 500;
+const complainEveryMs = 5000;
+
+export type EtcdConnection = ReturnType<typeof createConnection>;
+
+/**
+ * @param prepare brings everything up to date on a new session; it is usable afterwards.
+ * @param changed called with the usable session, or undefined when it is lost.
+ */
+export function createConnection(options: {
+  endpoints: string[];
+  callTimeoutMs: number;
+  log: StoreLog;
+  prepare: (session: EtcdSession) => Promise<void>;
+  changed: (session: EtcdSession | undefined) => void;
+}) {
+  const { endpoints, callTimeoutMs, log, prepare, changed } = options;
+  const closing = new AbortController();
+  let session: EtcdSession | undefined;
+  let ready = newGate();
+  let complainedAt = Number.NEGATIVE_INFINITY;
+
+  async function run(): Promise<void> {
+    let backoffMs = firstBackoffMs;
+    for (let turn = 0; !closing.signal.aborted; turn++) {
+      const endpoint = endpoints[turn % endpoints.length] as string;
+      const next = openSession(endpoint, callTimeoutMs);
+      const close = () => next.close();
+      closing.signal.addEventListener('abort', close, { once: true });
+      try {
+        await prepare(next);
+        next.lost.throwIfAborted();
+        backoffMs = firstBackoffMs;
+        complainedAt = Number.NEGATIVE_INFINITY;
+        await use(next);
+      } catch (error) {
+        next.fail(error);
+        if (!closing.signal.aborted) complain(endpoint, error);
+      }
+      closing.signal.removeEventListener('abort', close);
+      await sleep(backoffMs, undefined, { signal: closing.signal }).catch(() => undefined);
+      backoffMs = Math.min(backoffMs * 2, longestBackoffMs);
+    }
+  }
+
+  /** Offers the session to everyone until it is lost. */
+  async function use(next: EtcdSession): Promise<void> {
+    const lost = new Promise<void>((resolve) => {
+      next.lost.addEventListener('abort', () => resolve(), { once: true });
+    });
+    session = next;
+    log.info({ endpoint: next.endpoint }, 'connected to etcd');
+    ready.open();
+    changed(next);
+    await lost;
+    session = undefined;
+    ready = newGate();
+    if (closing.signal.aborted) return;
+    log.warn({ endpoint: next.endpoint, reason: errorText(next.lost.reason) }, 'lost etcd');
+    changed(undefined);
+  }
+
+  function complain(endpoint: string, error: unknown): void {
+    if (performance.now() - complainedAt < complainEveryMs) return;
+    complainedAt = performance.now();
+    log.warn({ endpoint, reason: errorText(error) }, `waiting for etcd at ${endpoints.join(', ')}`);
+  }
+
+  const running = run();
+
+  return {
+    /** The usable session, if there is one. */
+    session: () => (session?.lost.aborted ? undefined : session),
+    /**
+     * The usable session, waiting for one until `deadline` (on the clock of `performance.now`).
+     * @throws HyperscaleError `store-unavailable` when there is none by then.
+     */
+    async whenReady(deadline: number): Promise<EtcdSession> {
+      for (;;) {
+        closing.signal.throwIfAborted();
+        if (session !== undefined && !session.lost.aborted) return session;
+        const left = deadline - performance.now();
+        if (left <= 0) throw storeUnavailable('etcd does not answer', 'no');
+        // The old gate stays open for the moment between the loss and its discovery.
+        if (session !== undefined) await sleep(0);
+        else await ready.opened(left, closing.signal);
+      }
+    },
+    /** Ends everything; whoever waits gets an error. */
+    async close(): Promise<void> {
+      closing.abort(storeUnavailable('the store was closed', 'no'));
+      await running;
+    },
+  };
+}
+
+/** Something to wait for with a limit. */
+function newGate() {
+  const gate = new AbortController();
+  return {
+    open: () => gate.abort(),
+    /** Resolves when the gate opens, the time is up or `stop` fires. */
+    async opened(milliseconds: number, stop: AbortSignal): Promise<void> {
+      const signal = AbortSignal.any([gate.signal, stop]);
+      await sleep(milliseconds, undefined, { signal }).catch(() => undefined);
+    },
+  };
+}

@@ -1,0 +1,154 @@
+/**
+ * This node's lease record. etcd3's own Lease does not tell when the confirmed request was sent,
+ * gives up after two lifetimes and does not come back, so the renewals are ours.
+ */
+
+import { EtcdLeaseInvalidError, GRPCNotFoundError } from 'etcd3';
+import { errorText, HyperscaleError } from '../errors.ts';
+import type { NodeLease } from '../volume/types.ts';
+import type { EtcdConnection } from './etcd-connection.ts';
+import { isRefusal, storeUnavailable } from './etcd-errors.ts';
+import type { EtcdSession } from './etcd-session.ts';
+import type { StoreLog } from './log.ts';
+import type { RecordCache } from './record-cache.ts';
+import type { StoreKeys } from './records.ts';
+import { leaseSeconds } from './store.ts';
+
+const renewEveryMs = 1000;
+/** A renewal that was not answered for so long ends the session. */
+const unansweredMs = 2500;
+
+export type NodeLeaseKeeper = ReturnType<typeof createNodeLease>;
+
+export function createNodeLease(context: {
+  connection: EtcdConnection;
+  keys: StoreKeys;
+  cache: RecordCache;
+  log: StoreLog;
+  requestTimeoutMs: number;
+}) {
+  const { connection, keys, cache, log, requestTimeoutMs } = context;
+  let wanted: NodeLease | undefined;
+  /** The etcd lease in use; undefined when there is none or it is gone. */
+  let lease: string | undefined;
+  let writtenText: string | undefined;
+  let confirmedAt = Number.NEGATIVE_INFINITY;
+  let writing: Promise<void> = Promise.resolve();
+
+  function confirm(sentAt: number): void {
+    confirmedAt = Math.max(confirmedAt, sentAt);
+  }
+
+  /** Is the record in etcd, as far as the watch has told, what we want it to be? */
+  function upToDate(node: NodeLease): boolean {
+    return (
+      lease !== undefined &&
+      cache.leaseOf(node.name) === lease &&
+      writtenText === JSON.stringify(node)
+    );
+  }
+
+  /** Makes the record what is wanted, taking a lease if there is none. One at a time. */
+  function write(session: EtcdSession): Promise<void> {
+    writing = writing.catch(() => undefined).then(() => writeNow(session));
+    return writing;
+  }
+
+  async function writeNow(session: EtcdSession): Promise<void> {
+    if (wanted === undefined || upToDate(wanted)) return;
+    let grantedAt: number | undefined;
+    if (lease === undefined) {
+      grantedAt = performance.now();
+      lease = (await session.grant(leaseSeconds)).ID;
+      log.info({ lease }, 'took a node lease');
+    }
+    const key = keys.lease(wanted.name);
+    const text = JSON.stringify(wanted);
+    try {
+      const answer = await session.put({
+        key: Buffer.from(key),
+        value: Buffer.from(text),
+        lease,
+      });
+      cache.put(key, { text, revision: answer.header.revision, lease });
+      writtenText = text;
+      // Only now: a lease that holds no record keeps nobody from taking over.
+      if (grantedAt !== undefined) confirm(grantedAt);
+    } catch (error) {
+      if (isGone(error)) lease = undefined;
+      throw error;
+    }
+  }
+
+  /** Renews on this session for as long as it lasts. */
+  async function serve(session: EtcdSession): Promise<void> {
+    const sent: number[] = [];
+    const stream = await session.renewals();
+    stream.on('data', (answer) => {
+      const sentAt = sent.shift();
+      if (answer.ID !== lease) return;
+      if (answer.TTL === '0' || answer.TTL === '-1') {
+        log.warn({ lease }, 'the node lease is gone; taking a new one');
+        lease = undefined;
+        tick();
+      } else if (sentAt !== undefined && wanted !== undefined && isAttached(wanted)) {
+        confirm(sentAt);
+      }
+    });
+    function tick(): void {
+      if (wanted === undefined || session.lost.aborted) return;
+      const oldest = sent[0];
+      if (oldest !== undefined && performance.now() - oldest > unansweredMs) {
+        session.fail(new Error('etcd does not answer lease renewals'));
+        return;
+      }
+      if (lease !== undefined) {
+        sent.push(performance.now());
+        stream.write({ ID: lease });
+      }
+      if (!upToDate(wanted)) {
+        write(session).catch((error: unknown) => {
+          log.warn({ reason: errorText(error) }, 'cannot write the node lease; trying again');
+        });
+      }
+    }
+    session.every(renewEveryMs, tick);
+    tick();
+  }
+
+  /** A renewed lease that lost its record, or whose record another process took, counts not. */
+  function isAttached(node: NodeLease): boolean {
+    return cache.leaseOf(node.name) === lease;
+  }
+
+  async function set(node: NodeLease): Promise<void> {
+    if (wanted !== undefined && wanted.name !== node.name) {
+      throw new HyperscaleError('internal', `the lease of ${wanted.name} is not ${node.name}'s`);
+    }
+    wanted = node;
+    const deadline = performance.now() + requestTimeoutMs;
+    while (!upToDate(wanted)) {
+      const session = await connection.whenReady(deadline);
+      try {
+        await write(session);
+      } catch (error) {
+        if (isRefusal(error) && !isGone(error)) {
+          throw storeUnavailable('cannot write the node lease', 'no', error);
+        }
+      }
+    }
+  }
+
+  return {
+    /** Starts renewing on a new session. */
+    start(session: EtcdSession): void {
+      serve(session).catch((error: unknown) => session.fail(error));
+    },
+    set,
+    confirmedAt: () => confirmedAt,
+  };
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof EtcdLeaseInvalidError || error instanceof GRPCNotFoundError;
+}

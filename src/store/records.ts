@@ -1,0 +1,146 @@
+/** The keys of the metadata store, and the check of what is read from them. */
+
+import { errorText, HyperscaleError } from '../errors.ts';
+import type { NodeLease, NodeRecord, Tail, Volume } from '../volume/types.ts';
+
+/** What a key under the prefix stands for. */
+export type StoreKey =
+  | { kind: 'volume'; id: string }
+  | { kind: 'name'; name: string }
+  | { kind: 'node'; name: string }
+  | { kind: 'lease'; name: string }
+  | { kind: 'cluster-id' };
+
+/** The layout of the keys; `prefix` ends in a slash. */
+export function storeKeys(prefix: string) {
+  return {
+    prefix,
+    volume: (id: string) => `${prefix}volumes/${id}`,
+    name: (name: string) => `${prefix}names/${name}`,
+    node: (name: string) => `${prefix}nodes/${name}`,
+    lease: (name: string) => `${prefix}leases/${name}`,
+    clusterId: `${prefix}cluster-id`,
+    /** Undefined for a key that is none of ours. */
+    parse: (key: string): StoreKey | undefined => parseKey(prefix, key),
+  };
+}
+
+export type StoreKeys = ReturnType<typeof storeKeys>;
+
+function parseKey(prefix: string, key: string): StoreKey | undefined {
+  if (!key.startsWith(prefix)) return undefined;
+  const rest = key.slice(prefix.length);
+  if (rest === 'cluster-id') return { kind: 'cluster-id' };
+  const slash = rest.indexOf('/');
+  const name = rest.slice(slash + 1);
+  switch (rest.slice(0, slash + 1)) {
+    case 'volumes/':
+      return { kind: 'volume', id: name };
+    case 'names/':
+      return { kind: 'name', name };
+    case 'nodes/':
+      return { kind: 'node', name };
+    case 'leases/':
+      return { kind: 'lease', name };
+    default:
+      return undefined;
+  }
+}
+
+type Json = Record<string, unknown>;
+
+const phases: Record<Tail['phase'], true> = {
+  idle: true,
+  opening: true,
+  open: true,
+  fencing: true,
+  deleting: true,
+};
+
+/**
+ * Reads a volume's record. Checks what everything else relies on, so that one damaged or newer
+ * record is reported by its key instead of failing somewhere deep inside.
+ * @throws HyperscaleError `old-software` for a newer schema, `internal` for anything else.
+ */
+export function parseVolume(key: string, text: string): Volume {
+  const value = parseObject(key, text);
+  const wrong = (what: string) => damaged(key, what);
+  if (value.schema !== 1) {
+    if (typeof value.schema !== 'number' || value.schema < 1) throw wrong('no schema number');
+    throw new HyperscaleError(
+      'old-software',
+      `the record ${key} has schema ${value.schema}; this version knows schema 1`,
+      { hint: 'upgrade hyperscale on this node', values: { key, schema: value.schema } },
+    );
+  }
+  for (const field of ['id', 'name', 'createdAt', 'operation']) {
+    if (typeof value[field] !== 'string' || value[field] === '') throw wrong(`no ${field}`);
+  }
+  if (!key.endsWith(`/${String(value.id)}`)) throw wrong('the id is not that of the key');
+  for (const field of ['sizeBytes', 'epoch']) {
+    if (!Number.isSafeInteger(value[field])) throw wrong(`${field} is not a whole number`);
+  }
+  for (const field of ['attachments', 'chain', 'garbage']) {
+    if (!isListOfObjects(value[field])) throw wrong(`${field} is not a list`);
+  }
+  if (!(value.chain as Json[]).every((layer) => isListOfObjects(layer.replicas))) {
+    throw wrong('a layer has no list of replicas');
+  }
+  if (!isObject(value.policy)) throw wrong('no policy');
+  if (value.merge !== null && !isObject(value.merge)) throw wrong('merge is not an object');
+  const tail = value.tail;
+  if (!isObject(tail) || !Object.hasOwn(phases, String(tail.phase))) {
+    throw wrong('the tail has no known phase');
+  }
+  return value as Volume;
+}
+
+/** Reads a node's permanent record. @throws HyperscaleError `internal` when it is damaged. */
+export function parseNode(key: string, text: string): NodeRecord {
+  const value = parseObject(key, text);
+  for (const field of ['name', 'pool', 'address', 'registeredAt']) {
+    if (typeof value[field] !== 'string') throw damaged(key, `no ${field}`);
+  }
+  for (const field of ['apiPort', 'replicaPort']) {
+    if (typeof value[field] !== 'number') throw damaged(key, `no ${field}`);
+  }
+  return value as NodeRecord;
+}
+
+/** Reads what a live node says of itself. @throws HyperscaleError `internal` when damaged. */
+export function parseLease(key: string, text: string): NodeLease {
+  const value = parseObject(key, text);
+  for (const field of ['name', 'pool', 'boot', 'version']) {
+    if (typeof value[field] !== 'string') throw damaged(key, `no ${field}`);
+  }
+  for (const field of ['totalBytes', 'freeBytes']) {
+    if (typeof value[field] !== 'number') throw damaged(key, `no ${field}`);
+  }
+  return value as NodeLease;
+}
+
+function parseObject(key: string, text: string): Json {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw damaged(key, errorText(error));
+  }
+  if (!isObject(value)) throw damaged(key, 'not a JSON object');
+  return value;
+}
+
+function damaged(key: string, why: string): HyperscaleError {
+  return new HyperscaleError('internal', `the record ${key} is damaged: ${why}`, {
+    hint: `look at it with 'etcdctl get ${key}' and restore it from a backup`,
+    values: { key },
+  });
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isListOfObjects(value: unknown): boolean {
+  return Array.isArray(value) && value.every(isObject);
+}

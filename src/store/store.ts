@@ -1,0 +1,69 @@
+import type { NodeLease, NodeRecord, NodeView, Volume } from '../volume/types.ts';
+
+/** A record with the store revision it was last changed at. */
+export type Versioned<T> = { value: T; revision: string };
+
+/** What changed; `volume` null means it was removed. */
+export type StoreChange =
+  | { kind: 'volume'; id: string; volume: Versioned<Volume> | null }
+  | { kind: 'node'; name: string; node: NodeView | null };
+
+/**
+ * Cluster metadata. Reads come from a cache that follows the store by watches, so they may lag;
+ * only a swap decides. Every method that talks to the store fails with `store-unavailable` when it
+ * cannot be reached in time, and then the outcome of a swap is unknown: `swap` itself finds out by
+ * reading the record again and looking at its `operation`, as soon as the store answers.
+ */
+export interface Store {
+  /** Cached records. */
+  volumes(): Versioned<Volume>[];
+  volume(id: string): Versioned<Volume> | undefined;
+  volumeNamed(name: string): Versioned<Volume> | undefined;
+  nodes(): NodeView[];
+  node(name: string): NodeView | undefined;
+  /** False while the store does not answer. */
+  connected(): boolean;
+
+  /** Linearizable read past the cache. */
+  readVolume(id: string): Promise<Versioned<Volume> | undefined>;
+  /** Adds a record and its name; `exists` when the name or the id is taken. */
+  create(volume: Volume): Promise<Versioned<Volume>>;
+  /**
+   * Compare-and-swap on one record.
+   * @returns the new version, or undefined when the record is not at `previous.revision` any more.
+   * @param options.leaseGone also require that this node's lease is absent at that moment.
+   */
+  swap(
+    previous: Versioned<Volume>,
+    next: Volume,
+    options?: { leaseGone?: string },
+  ): Promise<Versioned<Volume> | undefined>;
+  /** Removes a record and its name, if it is still at that revision. */
+  remove(previous: Versioned<Volume>): Promise<boolean>;
+
+  /** Called for every change seen, after the cache has it. Returns an unsubscribe function. */
+  onChange(listener: (change: StoreChange) => void): () => void;
+  /** Called when the store becomes reachable or unreachable. */
+  onConnection(listener: (connected: boolean) => void): () => void;
+
+  /**
+   * Writes this node's permanent record. Refuses (`foreign-pool`) when a node of that name is
+   * recorded with another pool.
+   */
+  registerNode(record: NodeRecord): Promise<void>;
+  /**
+   * Keeps this node's lease record there until `close`, taking a new lease whenever one is lost.
+   * `update` changes what it says.
+   */
+  keepLease(lease: NodeLease): Promise<{ update(lease: NodeLease): Promise<void> }>;
+  /**
+   * When the store last confirmed this node's lease: milliseconds of the monotonic clock at which
+   * the confirmed request was sent.
+   */
+  leaseConfirmedAt(): number;
+  /** Ends watches and connections; the lease runs out by itself (crash-only). */
+  close(): Promise<void>;
+}
+
+/** Seconds until a silent node's lease runs out. */
+export const leaseSeconds = 5;
