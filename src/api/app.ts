@@ -1,0 +1,156 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import swagger from '@fastify/swagger';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  fastify,
+  type RawReplyDefaultExpression,
+  type RawRequestDefaultExpression,
+  type RawServerDefault,
+} from 'fastify';
+import { HyperscaleError } from '../errors.ts';
+import { problemFor, problemMediaType, problemOf } from './problems.ts';
+import { clusterRoutes } from './routes/cluster.ts';
+import { eventRoutes } from './routes/events.ts';
+import { peerRoutes } from './routes/peer.ts';
+import { volumeRoutes } from './routes/volumes.ts';
+import { namedShapes } from './schemas.ts';
+import type { NodeService } from './service.ts';
+
+export type App = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>;
+
+/** How one listener is reached: the Unix socket trusts its file mode, TCP asks for the secret. */
+export type Access = { via: 'unix' } | { via: 'tcp'; secret: string };
+
+const bodyLimitBytes = 64 * 1024;
+const urlPartLimit = 500;
+
+/** One HTTP application: the API, and over TCP also what nodes ask of each other. */
+export async function buildApp(
+  service: NodeService,
+  access: Access,
+  log: FastifyBaseLogger,
+): Promise<App> {
+  const app: App = fastify({
+    loggerInstance: log,
+    disableRequestLogging: true,
+    bodyLimit: bodyLimitBytes,
+    routerOptions: { maxParamLength: urlPartLimit },
+    // Streams of events would keep a closing daemon waiting.
+    forceCloseConnections: true,
+    ajv: {
+      customOptions: {
+        // Nothing is silently changed into what it was not.
+        coerceTypes: false,
+        removeAdditional: false,
+        useDefaults: false,
+        allErrors: false,
+        verbose: true,
+      },
+    },
+  }).withTypeProvider<TypeBoxTypeProvider>();
+
+  app.removeContentTypeParser('text/plain');
+  // The shapes of answers are for types and documentation; a validating serializer would drop
+  // fields without a word.
+  app.setSerializerCompiler(() => (body) => JSON.stringify(body));
+  app.setErrorHandler<FastifyError | HyperscaleError>((error, request, reply) => {
+    const problem = problemFor(error, request, log);
+    return reply
+      .code(problem.status)
+      .type(problemMediaType)
+      .serializer(JSON.stringify)
+      .send(problem);
+  });
+  app.setNotFoundHandler((request, reply) => {
+    const problem = problemOf(
+      new HyperscaleError(
+        'not-found',
+        `there is no ${request.method} ${request.url.slice(0, 200)}`,
+        {
+          hint: 'GET /openapi.json lists everything there is.',
+        },
+      ),
+    );
+    return reply.code(404).type(problemMediaType).serializer(JSON.stringify).send(problem);
+  });
+  if (access.via === 'tcp') {
+    requireSecret(app, access.secret);
+  }
+  app.addHook('onResponse', async (request, reply) => {
+    const { method, url } = request;
+    const entry = { method, url, status: reply.statusCode, ms: Math.round(reply.elapsedTime) };
+    if (method === 'GET' || url.startsWith('/peer/')) {
+      log.debug(entry, 'request');
+    } else {
+      log.info(entry, 'request');
+    }
+  });
+  for (const shape of namedShapes) {
+    app.addSchema(shape);
+  }
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'HyperScale',
+        version: service.version,
+        description:
+          'Replicated block storage for virtual machines. Served on a Unix socket without ' +
+          'authentication, and on TCP with a bearer token.',
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+      },
+      servers: [{ url: '/' }],
+      components: { securitySchemes: { secret: { type: 'http', scheme: 'bearer' } } },
+      security: [{ secret: [] }, {}],
+      tags: [
+        { name: 'cluster', description: 'The cluster, its nodes and policies' },
+        { name: 'volumes', description: 'Volumes and where they are attached' },
+        { name: 'events', description: 'What happens' },
+      ],
+    },
+    refResolver: {
+      buildLocalReference: (json, _base, _fragment, index) =>
+        typeof json.$id === 'string' ? json.$id : `shape-${index}`,
+    },
+  });
+  await app.register(
+    async (v1: App) => {
+      clusterRoutes(v1, service);
+      volumeRoutes(v1, service);
+      eventRoutes(v1, service);
+    },
+    { prefix: '/v1' },
+  );
+  if (access.via === 'tcp') {
+    await app.register(async (peer: App) => peerRoutes(peer, service), { prefix: '/peer/v1' });
+  }
+  app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
+  return app;
+}
+
+function requireSecret(app: App, secret: string): void {
+  const expected = digest(secret);
+  app.addHook('onRequest', async (request, reply) => {
+    // Digests have one length, so that the comparison takes the same time whatever is sent.
+    const token = /^bearer +(.*)$/i.exec(request.headers.authorization ?? '')?.[1];
+    if (!timingSafeEqual(digest(token ?? ''), expected) || token === undefined) {
+      reply.header('www-authenticate', 'Bearer realm="hyperscale"');
+      throw new HyperscaleError('unauthorized', 'the request has no valid bearer token', {
+        hint: "Send `Authorization: Bearer SECRET` with the contents of the node's secret file.",
+      });
+    }
+  });
+}
+
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}

@@ -1,0 +1,49 @@
+import { Type } from 'typebox';
+import type { App } from '../app.ts';
+import { followEvents } from '../event-stream.ts';
+import { EventShape, EventsHeaders, EventsQuery, named, ProblemShape } from '../schemas.ts';
+import type { NodeEvent, NodeService } from '../service.ts';
+
+/** What happens, as server-sent events. */
+export function eventRoutes(app: App, service: NodeService): void {
+  app.get(
+    '/events',
+    {
+      schema: {
+        operationId: 'followEvents',
+        summary: 'Events of this node, as a stream (or as JSON with follow=false)',
+        description:
+          'Server-sent events; `data` is an Event as JSON. An event named `missed` says that ' +
+          'older ones are no longer kept: read again what you care about. Comments are sent ' +
+          'every 15 seconds; a client that does not read is cut.',
+        tags: ['events'],
+        querystring: EventsQuery,
+        headers: EventsHeaders,
+        response: {
+          200: {
+            description: 'A stream of events, or the kept events.',
+            content: {
+              'text/event-stream': { schema: named(EventShape) },
+              'application/json': {
+                schema: Type.Object({ events: Type.Array(named(EventShape)) }),
+              },
+            },
+          },
+          default: named(ProblemShape),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { volume, follow } = request.query;
+      const asked = request.headers['last-event-id'] ?? request.query.after;
+      const id = volume === undefined ? null : service.volume(volume).value.id;
+      const wanted = (event: NodeEvent) => id === null || event.volume === id;
+      if (follow === 'false') {
+        return reply.send({ events: service.eventsAfter(Number(asked ?? 0)).filter(wanted) });
+      }
+      reply.hijack();
+      followEvents(service, reply.raw, asked === undefined ? null : Number(asked), wanted);
+      return reply;
+    },
+  );
+}

@@ -1,0 +1,73 @@
+import { Type } from 'typebox';
+import type { App } from '../app.ts';
+import type { NodeService } from '../service.ts';
+
+const closed = { additionalProperties: false } as const;
+const Id = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$', maxLength: 100 });
+const Epoch = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+const Offset = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+const maxReadBytes = 4 * 2 ** 20;
+
+const layer = { volume: Id, layer: Id, epoch: Epoch };
+const LayerBody = Type.Object(layer, closed);
+const VolumeBody = Type.Object({ volume: Id }, closed);
+
+/** What nodes ask of each other: one POST for each method of `PeerService`. Not for others. */
+export function peerRoutes(app: App, service: NodeService): void {
+  const { peer } = service;
+  const hide = { hide: true } as const;
+  app.post(
+    '/prepareLayer',
+    { schema: { ...hide, body: Type.Object({ ...layer, sizeBytes: Offset }, closed) } },
+    (request) => peer.prepareLayer(request.body),
+  );
+  app.post(
+    '/fence',
+    { schema: { ...hide, body: Type.Object({ volume: Id, epoch: Epoch }, closed) } },
+    (request) => peer.fence(request.body),
+  );
+  app.post('/serveLayer', { schema: { ...hide, body: LayerBody } }, async (request, reply) => {
+    await peer.serveLayer(request.body);
+    return reply.code(204).send();
+  });
+  app.post(
+    '/openGateway',
+    { schema: { ...hide, body: Type.Object({ volume: Id, session: Id }, closed) } },
+    (request) => peer.openGateway(request.body),
+  );
+  app.post('/manifest', { schema: { ...hide, body: LayerBody } }, (request) =>
+    peer.manifest(request.body),
+  );
+  app.post(
+    '/readLayer',
+    {
+      schema: {
+        ...hide,
+        body: Type.Object(
+          {
+            ...layer,
+            offset: Offset,
+            length: Type.Integer({ minimum: 0, maximum: maxReadBytes }),
+          },
+          closed,
+        ),
+      },
+    },
+    async (request, reply) => {
+      const bytes = await peer.readLayer(request.body);
+      return reply.type('application/octet-stream').send(bytes);
+    },
+  );
+  app.post('/work', { schema: hide }, async () => peer.work());
+  app.post('/attach', { schema: { ...hide, body: VolumeBody } }, (request) =>
+    peer.attach(request.body.volume),
+  );
+  app.post('/detach', { schema: { ...hide, body: VolumeBody } }, async (request, reply) => {
+    await peer.detach(request.body.volume);
+    return reply.code(204).send();
+  });
+  app.post('/seal', { schema: { ...hide, body: VolumeBody } }, async (request, reply) => {
+    await peer.seal(request.body.volume);
+    return reply.code(204).send();
+  });
+}

@@ -1,0 +1,194 @@
+import { Type } from 'typebox';
+import { errorText } from '../../errors.ts';
+import { checkVolumeName, checkVolumeSize } from '../../volume/names.ts';
+import { policyNamed } from '../../volume/policy.ts';
+import type { App } from '../app.ts';
+import {
+  AttachmentParams,
+  AttachVolume,
+  CreateVolume,
+  EndpointShape,
+  LayerShape,
+  named,
+  ProblemShape,
+  ReportShape,
+  VolumeDetailShape,
+  VolumeParams,
+  VolumeShape,
+} from '../schemas.ts';
+import type { NodeService } from '../service.ts';
+import { endpointView, volumeDetailView, volumeView } from '../views.ts';
+
+const problem = { default: named(ProblemShape) };
+const done = Type.Null({ description: 'Done.' });
+
+/** Volumes and their attachments. */
+export function volumeRoutes(app: App, service: NodeService): void {
+  const detail = async (idOrName: string) => {
+    const { value } = service.volume(idOrName);
+    // A report without progress is better than none while a peer does not answer.
+    const work = await service.work(true).catch((error: unknown) => {
+      app.log.warn({ volume: value.id, error: errorText(error) }, 'work is not known');
+      return [];
+    });
+    return volumeDetailView(value, service.nodes(), work);
+  };
+  app.get(
+    '/volumes',
+    {
+      schema: {
+        operationId: 'listVolumes',
+        summary: 'All volumes',
+        tags: ['volumes'],
+        response: { 200: Type.Object({ volumes: Type.Array(named(VolumeShape)) }), ...problem },
+      },
+    },
+    async () => {
+      const nodes = service.nodes();
+      const volumes = service.volumes().map(({ value }) => volumeView(value, nodes));
+      return { volumes: volumes.sort((a, b) => a.name.localeCompare(b.name)) };
+    },
+  );
+  app.post(
+    '/volumes',
+    {
+      schema: {
+        operationId: 'createVolume',
+        summary: 'Create a volume',
+        tags: ['volumes'],
+        body: named(CreateVolume),
+        response: { 201: named(VolumeShape), ...problem },
+      },
+      // The same rules as in the schema, but they say what would be right.
+      preValidation: async (request) => {
+        const body: unknown = request.body;
+        if (typeof body === 'object' && body !== null) {
+          if ('name' in body && typeof body.name === 'string') {
+            checkVolumeName(body.name);
+          }
+          if ('sizeBytes' in body && typeof body.sizeBytes === 'number') {
+            checkVolumeSize(body.sizeBytes);
+          }
+        }
+      },
+    },
+    async (request, reply) => {
+      const { name, sizeBytes, policy } = request.body;
+      const volume = await service.createVolume({ name, sizeBytes, policy: policyNamed(policy) });
+      reply.code(201).header('location', `/v1/volumes/${volume.id}`);
+      return volumeView(volume, service.nodes());
+    },
+  );
+  app.get(
+    '/volumes/:volume',
+    {
+      schema: {
+        operationId: 'getVolume',
+        summary: 'One volume, with a report in plain words',
+        tags: ['volumes'],
+        params: VolumeParams,
+        response: { 200: named(VolumeDetailShape), ...problem },
+      },
+    },
+    async (request) => detail(request.params.volume),
+  );
+  app.delete(
+    '/volumes/:volume',
+    {
+      schema: {
+        operationId: 'deleteVolume',
+        summary: 'Delete a volume that is not attached; its files go in the background',
+        tags: ['volumes'],
+        params: VolumeParams,
+        response: { 204: done, ...problem },
+      },
+    },
+    async (request, reply) => {
+      await service.deleteVolume(request.params.volume);
+      return reply.code(204).send(null);
+    },
+  );
+  app.get(
+    '/volumes/:volume/health',
+    {
+      schema: {
+        operationId: 'getVolumeHealth',
+        summary: 'Where the copies are, what is wrong, why, and what is done about it',
+        tags: ['volumes'],
+        params: VolumeParams,
+        response: { 200: named(ReportShape), ...problem },
+      },
+    },
+    async (request) => (await detail(request.params.volume)).report,
+  );
+  app.get(
+    '/volumes/:volume/layers',
+    {
+      schema: {
+        operationId: 'listLayers',
+        summary: 'The chain of layers, oldest first, and their copies',
+        tags: ['volumes'],
+        params: VolumeParams,
+        response: { 200: Type.Object({ layers: Type.Array(named(LayerShape)) }), ...problem },
+      },
+    },
+    async (request) => {
+      const { value } = service.volume(request.params.volume);
+      return { layers: volumeDetailView(value, service.nodes(), []).report.layers };
+    },
+  );
+  app.post(
+    '/volumes/:volume/attachments',
+    {
+      schema: {
+        operationId: 'attachVolume',
+        summary: 'Attach; answers when the endpoint serves, and the same when it already did',
+        tags: ['volumes'],
+        params: VolumeParams,
+        body: named(AttachVolume),
+        response: { 200: named(EndpointShape), ...problem },
+      },
+      preValidation: async (request) => {
+        // A request without a body is one without wishes.
+        if (request.body === undefined) {
+          request.body = {};
+        }
+      },
+    },
+    async (request) => {
+      const host = request.body.host ?? service.nodeName;
+      return endpointView(await service.attach(request.params.volume, host, request.signal));
+    },
+  );
+  app.delete(
+    '/volumes/:volume/attachments/:host',
+    {
+      schema: {
+        operationId: 'detachVolume',
+        summary: 'Detach; answers when nothing of it is left, also when nothing was attached',
+        tags: ['volumes'],
+        params: AttachmentParams,
+        response: { 204: done, ...problem },
+      },
+    },
+    async (request, reply) => {
+      const { volume, host } = request.params;
+      await service.detach(volume, host, request.signal);
+      return reply.code(204).send(null);
+    },
+  );
+  app.post(
+    '/volumes/:volume/seal',
+    {
+      schema: {
+        operationId: 'sealVolume',
+        summary: 'Seal the open layer and begin a new one',
+        tags: ['volumes'],
+        params: VolumeParams,
+        response: { 200: named(VolumeShape), ...problem },
+      },
+    },
+    async (request) =>
+      volumeView(await service.seal(request.params.volume, request.signal), service.nodes()),
+  );
+}

@@ -1,0 +1,309 @@
+import { type Static, type TObject, Type } from 'typebox';
+import {
+  maxSizeBytes,
+  minSizeBytes,
+  nameMaxLength,
+  namePattern,
+  sizeGrainBytes,
+} from '../volume/names.ts';
+import { builtInPolicies } from '../volume/policy.ts';
+
+/**
+ * The shapes of the API. They validate requests, they are the types of the answers, and
+ * `/openapi.json` is generated from them. Requests refuse unknown fields.
+ */
+
+const closed = { additionalProperties: false } as const;
+
+/** Refers to a shape by its name, so that the OpenAPI document has it once. */
+export function named<T extends TObject>(schema: T): ReturnType<typeof Type.Unsafe<Static<T>>> {
+  return Type.Unsafe<Static<T>>({ $ref: `${(schema as { $id?: string }).$id}#` });
+}
+
+const nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
+  Type.Union([schema, Type.Null()]);
+
+const Name = (description: string) =>
+  Type.String({ description, pattern: namePattern, minLength: 1, maxLength: nameMaxLength });
+
+/** A path parameter that has a volume. */
+export const VolumeParams = Type.Object(
+  { volume: Name('Name or id of a volume: 1 to 63 letters, digits, ".", "_", "-".') },
+  closed,
+);
+export const AttachmentParams = Type.Object(
+  { ...VolumeParams.properties, host: Name('Name of a node.') },
+  closed,
+);
+export const NodeParams = Type.Object({ name: Name('Name of a node.') }, closed);
+
+export const CreateVolume = Type.Object(
+  {
+    name: Name(
+      'Unique in the cluster; 1 to 63 letters, digits, ".", "_", "-", the first a letter or digit; not a UUID.',
+    ),
+    sizeBytes: Type.Integer({
+      description: `A multiple of ${sizeGrainBytes}, from 1 MiB to 64 TiB.`,
+      minimum: minSizeBytes,
+      maximum: maxSizeBytes,
+      multipleOf: sizeGrainBytes,
+    }),
+    policy: Type.String({
+      description: `One of ${builtInPolicies.map((p) => p.name).join(', ')}; case does not matter.`,
+      minLength: 1,
+      maxLength: nameMaxLength,
+    }),
+  },
+  { $id: 'CreateVolume', ...closed },
+);
+
+export const AttachVolume = Type.Object(
+  { host: Type.Optional(Name('Node to attach on; the one that answers when absent.')) },
+  { $id: 'AttachVolume', ...closed },
+);
+
+const digits = (description: string) => Type.String({ description, pattern: '^[0-9]{1,16}$' });
+
+export const EventsQuery = Type.Object(
+  {
+    after: Type.Optional(digits('Send kept events newer than this id first; a whole number.')),
+    volume: Type.Optional(Name('Only events of this volume; name or id.')),
+    follow: Type.Optional(
+      Type.Enum(['true', 'false'], {
+        description: 'false: answer the kept events as JSON instead of a stream.',
+      }),
+    ),
+  },
+  closed,
+);
+export const EventsHeaders = Type.Object({
+  'last-event-id': Type.Optional(digits('As `after`; sent by a client that reconnects.')),
+});
+
+export const WorkQuery = Type.Object(
+  {
+    scope: Type.Optional(
+      Type.Enum(['cluster', 'node'], { description: 'All live nodes (default), or this one.' }),
+    ),
+  },
+  closed,
+);
+
+const Count = (description: string) => Type.Integer({ minimum: 0, description });
+const Bytes = Count('Bytes.');
+const Time = (description = 'ISO 8601, UTC.') => Type.String({ description });
+const Progress = nullable(
+  Type.Number({ minimum: 0, maximum: 1, description: '0 to 1; null when it is not known.' }),
+);
+
+export const PolicyShape = Type.Object(
+  {
+    name: Type.String(),
+    reflections: Type.Integer({ description: 'Copies beyond the first.' }),
+    copies: Type.Integer({ description: 'Copies of everything that is written.' }),
+    maxIops: Type.Integer(),
+    maxLayers: Type.Integer({ description: 'Layers are merged when there are more.' }),
+  },
+  { $id: 'Policy' },
+);
+
+const HealthName = Type.Enum(['healthy', 'degraded', 'at-risk', 'unavailable', 'deleting']);
+
+export const LayerShape = Type.Object(
+  {
+    number: Type.Integer({ description: 'Position in the chain, oldest is 1.' }),
+    id: Type.String(),
+    epoch: Type.Integer(),
+    state: Type.Enum(['sealed', 'open', 'closing', 'opening']),
+    sizeBytes: Bytes,
+    bytes: nullable(Count('Bytes allocated; null while it is not known.')),
+    copies: Type.Array(
+      Type.Object({
+        node: Type.String(),
+        state: Type.Enum(['clean', 'unverified', 'copying', 'open', 'closing', 'opening']),
+        up: Type.Boolean({ description: 'The node is alive, with this copy.' }),
+      }),
+    ),
+  },
+  { $id: 'Layer' },
+);
+
+export const ReportShape = Type.Object(
+  {
+    state: HealthName,
+    summary: Type.String({ description: 'One plain sentence.' }),
+    head: nullable(Type.String({ description: 'The node that serves the volume.' })),
+    copiesWanted: Type.Integer(),
+    layers: Type.Array(named(LayerShape)),
+    findings: Type.Array(
+      Type.Object({
+        severity: Type.Enum(['degraded', 'at-risk', 'unavailable']),
+        what: Type.String(),
+        why: Type.String(),
+        action: Type.String({ description: 'What is done about it, or what to do.' }),
+        progress: Progress,
+      }),
+    ),
+    work: Type.Array(Type.Object({ what: Type.String(), progress: Progress })),
+  },
+  { $id: 'VolumeReport' },
+);
+
+const volumeFields = {
+  id: Type.String(),
+  name: Type.String(),
+  sizeBytes: Bytes,
+  policy: named(PolicyShape),
+  createdAt: Time(),
+  epoch: Type.Integer({ description: 'Counts every change of who holds what is written.' }),
+  state: HealthName,
+  summary: Type.String({ description: 'One plain sentence.' }),
+  head: nullable(Type.String({ description: 'The node that serves the volume.' })),
+  layers: Type.Integer({ description: 'Length of the chain.' }),
+  attachments: Type.Array(
+    Type.Object({ host: Type.String(), session: Type.String(), since: Time() }),
+  ),
+};
+export const VolumeShape = Type.Object(volumeFields, { $id: 'Volume' });
+export const VolumeDetailShape = Type.Object(
+  { ...volumeFields, report: named(ReportShape) },
+  { $id: 'VolumeDetail' },
+);
+
+export const EndpointShape = Type.Object(
+  {
+    host: Type.String(),
+    session: Type.String(),
+    since: Time(),
+    uri: Type.String({ description: 'NBD URI for a consumer on that host.' }),
+    socket: Type.String({ description: 'Path of the Unix socket on that host.' }),
+  },
+  { $id: 'Endpoint' },
+);
+
+export const NodeShape = Type.Object(
+  {
+    name: Type.String(),
+    up: Type.Boolean(),
+    pool: Type.String({ description: 'Id of its pool.' }),
+    address: Type.String(),
+    apiPort: Type.Integer(),
+    replicaPort: Type.Integer(),
+    registeredAt: Time(),
+    boot: nullable(Type.String()),
+    version: nullable(Type.String()),
+    totalBytes: nullable(Bytes),
+    freeBytes: nullable(Bytes),
+    heads: Type.Array(Type.String(), { description: 'Names of the volumes that it serves.' }),
+    attached: Type.Array(Type.String(), { description: 'Names of the volumes attached there.' }),
+    copies: Type.Object({
+      open: Count('Layers being written.'),
+      clean: Count('Sealed layers.'),
+      unverified: Count('Sealed layers to be compared.'),
+      copying: Count('Sealed layers being filled.'),
+    }),
+  },
+  { $id: 'Node' },
+);
+
+export const ClusterShape = Type.Object(
+  {
+    state: Type.Enum(['healthy', 'degraded', 'at-risk', 'unavailable']),
+    summary: Type.String(),
+    node: Type.String({ description: 'The node that answers.' }),
+    version: Type.String(),
+    storeConnected: Type.Boolean(),
+    nodes: Type.Object({ total: Count('Known.'), up: Count('Alive.') }),
+    volumes: Type.Object({
+      total: Count('All.'),
+      healthy: Count(''),
+      degraded: Count(''),
+      'at-risk': Count(''),
+      unavailable: Count(''),
+      deleting: Count(''),
+    }),
+    totalBytes: Bytes,
+    freeBytes: Bytes,
+    findings: Type.Array(Type.Object({ what: Type.String(), action: Type.String() })),
+  },
+  { $id: 'Cluster' },
+);
+
+export const HealthShape = Type.Object(
+  {
+    status: Type.Enum(['ok', 'store-unavailable']),
+    node: Type.String(),
+    version: Type.String(),
+  },
+  { $id: 'Health' },
+);
+
+export const WorkShape = Type.Object(
+  {
+    volume: Type.String({ description: 'Id.' }),
+    volumeName: nullable(Type.String()),
+    kind: Type.Enum(['mend', 'manifest', 'merge', 'delete']),
+    layer: Type.String(),
+    from: nullable(Type.String()),
+    doneBytes: Bytes,
+    totalBytes: nullable(Bytes),
+    startedAt: Time(),
+  },
+  { $id: 'Work' },
+);
+
+export const EventShape = Type.Object(
+  {
+    id: Type.Integer({ description: 'Consecutive while the daemon runs.' }),
+    at: Time(),
+    type: Type.String(),
+    node: Type.String(),
+    volume: Type.Optional(Type.String()),
+    text: Type.String({ description: 'One plain sentence.' }),
+    values: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  },
+  { $id: 'Event' },
+);
+
+export const ProblemShape = Type.Object(
+  {
+    type: Type.String(),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String({ description: 'What went wrong, with the value that was wrong.' }),
+    code: Type.String({ description: 'Stable.' }),
+    hint: Type.Optional(Type.String({ description: 'What to do about it.' })),
+    values: Type.Record(Type.String(), Type.Unknown()),
+  },
+  { $id: 'Problem' },
+);
+
+export const namedShapes = [
+  CreateVolume,
+  AttachVolume,
+  PolicyShape,
+  LayerShape,
+  ReportShape,
+  VolumeShape,
+  VolumeDetailShape,
+  EndpointShape,
+  NodeShape,
+  ClusterShape,
+  HealthShape,
+  WorkShape,
+  EventShape,
+  ProblemShape,
+];
+
+export type VolumeAnswer = Static<typeof VolumeShape>;
+export type VolumeDetailAnswer = Static<typeof VolumeDetailShape>;
+export type ReportAnswer = Static<typeof ReportShape>;
+export type LayerAnswer = Static<typeof LayerShape>;
+export type EndpointAnswer = Static<typeof EndpointShape>;
+export type NodeAnswer = Static<typeof NodeShape>;
+export type ClusterAnswer = Static<typeof ClusterShape>;
+export type HealthAnswer = Static<typeof HealthShape>;
+export type PolicyAnswer = Static<typeof PolicyShape>;
+export type WorkAnswer = Static<typeof WorkShape>;
+export type EventAnswer = Static<typeof EventShape>;
+export type ProblemAnswer = Static<typeof ProblemShape>;

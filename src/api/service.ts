@@ -1,0 +1,106 @@
+import type { Versioned } from '../store/store.ts';
+import type { Attachment, NodeView, Policy, Volume } from '../volume/types.ts';
+
+/** Progress of background work on a volume on this node, 0 to 1 where it is known. */
+export type Work = {
+  volume: string;
+  kind: 'mend' | 'manifest' | 'merge' | 'delete';
+  layer: string;
+  /** Where the data comes from, for a mend. */
+  from: string | null;
+  doneBytes: number;
+  totalBytes: number | null;
+  startedAt: string;
+};
+
+/** What happened; kept in memory, newest last, and sent to followers. */
+export type NodeEvent = {
+  id: number;
+  at: string;
+  /** e.g. `volume.changed`, `volume.removed`, `node.up`, `node.down`, `epoch.opened`, `member.failed`. */
+  type: string;
+  node: string;
+  volume?: string;
+  /** One plain sentence. */
+  text: string;
+  values?: Record<string, unknown>;
+};
+
+/** Where a consumer connects. */
+export type Endpoint = Attachment & { uri: string; socket: string };
+
+/**
+ * What the API asks of the daemon. Every method validates what depends on the cluster's state and
+ * throws `HyperscaleError`; shapes and ranges were checked by the API's schemas.
+ */
+export interface NodeService {
+  readonly nodeName: string;
+  readonly version: string;
+  storeConnected(): boolean;
+  nodes(): NodeView[];
+  volumes(): Versioned<Volume>[];
+  /** By id or name. @throws `not-found` */
+  volume(idOrName: string): Versioned<Volume>;
+  createVolume(request: { name: string; sizeBytes: number; policy: Policy }): Promise<Volume>;
+  /**
+   * Attaches to `host` (this node, or another one that is asked) and resolves when the endpoint
+   * serves. Idempotent.
+   */
+  attach(idOrName: string, host: string, signal: AbortSignal): Promise<Endpoint>;
+  /**
+   * Resolves when the endpoint is gone and its requests are settled. Detaching what is not attached
+   * succeeds.
+   */
+  detach(idOrName: string, host: string, signal: AbortSignal): Promise<void>;
+  /** Ends the open epoch and begins a new one. @throws `not-allowed` when nothing is open. */
+  seal(idOrName: string, signal: AbortSignal): Promise<Volume>;
+  /** Resolves when the record is a tombstone; files go in the background. */
+  deleteVolume(idOrName: string): Promise<void>;
+  /** Work under way on this node (on all live nodes when `cluster`). */
+  work(cluster: boolean): Promise<Work[]>;
+  /** Events newer than `after`, oldest first. */
+  eventsAfter(after: number): NodeEvent[];
+  onEvent(listener: (event: NodeEvent) => void): () => void;
+
+  /** Calls between nodes. */
+  readonly peer: PeerService;
+}
+
+export type LayerRequest = { volume: string; layer: string; epoch: number };
+
+/** What other nodes ask of this one (design: prepare, fence, serve, copy). */
+export interface PeerService {
+  /** Makes the container of a layer about to be opened and exports it for writing. */
+  prepareLayer(
+    request: LayerRequest & { sizeBytes: number },
+  ): Promise<{ pool: string; boot: string }>;
+  /** Refuses all epochs below `epoch` from now on (protocol review, rule 7). */
+  fence(request: { volume: string; epoch: number }): Promise<FenceAnswer>;
+  /** Exports a clean sealed layer read-only. */
+  serveLayer(request: LayerRequest): Promise<void>;
+  /** Makes one session of this node's head reachable over TCP. */
+  openGateway(request: { volume: string; session: string }): Promise<{ port: number }>;
+  /** Chunk hashes of a clean sealed layer. */
+  manifest(request: LayerRequest): Promise<Manifest>;
+  /** Reads bytes of a clean sealed layer's container; at most 4 MiB. */
+  readLayer(request: LayerRequest & { offset: number; length: number }): Promise<Buffer>;
+  work(): Work[];
+  attach(volumeId: string): Promise<Endpoint>;
+  detach(volumeId: string): Promise<void>;
+  seal(volumeId: string): Promise<void>;
+}
+
+export type FenceAnswer = { pool: string; boot: string; layers: string[] };
+
+/**
+ * What a sealed layer's container holds: the sha256 of every chunk, null where the chunk is all
+ * zeros or beyond the data; `root` is the sha256 over them all.
+ */
+export type Manifest = {
+  layer: string;
+  chunkBytes: number;
+  lengthBytes: number;
+  allocatedBytes: number;
+  root: string;
+  chunks: (string | null)[];
+};

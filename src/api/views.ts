@@ -1,0 +1,146 @@
+import { describeVolume, type HealthState } from '../volume/health.ts';
+import { copiesWanted } from '../volume/policy.ts';
+import type { NodeView, Policy, Volume } from '../volume/types.ts';
+import type {
+  ClusterAnswer,
+  EndpointAnswer,
+  NodeAnswer,
+  PolicyAnswer,
+  VolumeAnswer,
+  VolumeDetailAnswer,
+  WorkAnswer,
+} from './schemas.ts';
+import type { Endpoint, NodeService, Work } from './service.ts';
+
+/** What the API shows of records: what people and programs need, none of the protocol's parts. */
+
+export function policyView(policy: Policy): PolicyAnswer {
+  return { ...policy, copies: copiesWanted(policy) };
+}
+
+export function volumeView(volume: Volume, nodes: NodeView[]): VolumeAnswer {
+  const { report, ...view } = volumeDetailView(volume, nodes, []);
+  return view;
+}
+
+export function volumeDetailView(
+  volume: Volume,
+  nodes: NodeView[],
+  work: Work[],
+): VolumeDetailAnswer {
+  const report = describeVolume(volume, nodes, work);
+  return {
+    id: volume.id,
+    name: volume.name,
+    sizeBytes: volume.sizeBytes,
+    policy: policyView(volume.policy),
+    createdAt: volume.createdAt,
+    epoch: volume.epoch,
+    state: report.state,
+    summary: report.summary,
+    head: report.head,
+    layers: report.layers.length,
+    attachments: volume.attachments.map(({ host, session, since }) => ({ host, session, since })),
+    report,
+  };
+}
+
+export function endpointView(endpoint: Endpoint): EndpointAnswer {
+  const { host, session, since, uri, socket } = endpoint;
+  return { host, session, since, uri, socket };
+}
+
+export function nodeView(node: NodeView, volumes: Volume[]): NodeAnswer {
+  const { lease } = node;
+  const copies = { open: 0, clean: 0, unverified: 0, copying: 0 };
+  const heads: string[] = [];
+  for (const { name, chain, tail } of volumes) {
+    for (const layer of chain) {
+      for (const replica of layer.replicas) {
+        if (replica.node === node.name) {
+          copies[replica.state] += 1;
+        }
+      }
+    }
+    if (tail.phase === 'open') {
+      if (tail.layer.writer === node.name) {
+        heads.push(name);
+      }
+      copies.open += tail.layer.members.filter((member) => member.node === node.name).length;
+    }
+  }
+  return {
+    name: node.name,
+    up: lease !== null,
+    pool: node.pool,
+    address: node.address,
+    apiPort: node.apiPort,
+    replicaPort: node.replicaPort,
+    registeredAt: node.registeredAt,
+    boot: lease?.boot ?? null,
+    version: lease?.version ?? null,
+    totalBytes: lease?.totalBytes ?? null,
+    freeBytes: lease?.freeBytes ?? null,
+    heads: heads.sort(),
+    attached: volumes
+      .filter((volume) => volume.attachments.some(({ host }) => host === node.name))
+      .map((volume) => volume.name)
+      .sort(),
+    copies,
+  };
+}
+
+export function workView(work: Work, volumes: Volume[]): WorkAnswer {
+  const { volume, kind, layer, from, doneBytes, totalBytes, startedAt } = work;
+  const volumeName = volumes.find((v) => v.id === volume)?.name ?? null;
+  return { volume, volumeName, kind, layer, from, doneBytes, totalBytes, startedAt };
+}
+
+/** The cluster at a glance, worst first. */
+export function clusterView(service: NodeService): ClusterAnswer {
+  const nodes = service.nodes();
+  const volumes = service.volumes().map(({ value }) => volumeView(value, nodes));
+  const counts: Record<HealthState, number> = {
+    healthy: 0,
+    degraded: 0,
+    'at-risk': 0,
+    unavailable: 0,
+    deleting: 0,
+  };
+  for (const { state } of volumes) {
+    counts[state] += 1;
+  }
+  const findings: ClusterAnswer['findings'] = [];
+  const storeConnected = service.storeConnected();
+  if (!storeConnected) {
+    findings.push({
+      what: `The metadata store does not answer ${service.nodeName}; what is shown may be old.`,
+      action: 'I/O goes on, changes wait. Bring etcd back; everything resumes by itself.',
+    });
+  }
+  for (const { name, state, summary } of volumes) {
+    if (state !== 'healthy' && state !== 'deleting') {
+      const what = `Volume ${name} is ${state}: ${summary}`;
+      findings.push({ what, action: `hscli volume show ${name}` });
+    }
+  }
+  const down = nodes.filter((node) => node.lease === null);
+  for (const { name } of down) {
+    findings.push({ what: `Node ${name} is down.`, action: `hscli node show ${name}` });
+  }
+  const state =
+    (['unavailable', 'at-risk', 'degraded'] as const).find((s) => counts[s] > 0) ??
+    (findings.length > 0 ? 'degraded' : 'healthy');
+  return {
+    state,
+    summary: findings[0]?.what ?? 'Everything is as it should be.',
+    node: service.nodeName,
+    version: service.version,
+    storeConnected,
+    nodes: { total: nodes.length, up: nodes.length - down.length },
+    volumes: { total: volumes.length, ...counts },
+    totalBytes: nodes.reduce((sum, node) => sum + (node.lease?.totalBytes ?? 0), 0),
+    freeBytes: nodes.reduce((sum, node) => sum + (node.lease?.freeBytes ?? 0), 0),
+    findings,
+  };
+}

@@ -1,0 +1,64 @@
+import type { Command } from 'commander';
+import type { NodeAnswer } from '../../api/schemas.ts';
+import { contextOf, type Io } from '../context.ts';
+import { type Column, fields, formatList, formatTime, table } from '../format.ts';
+import { formatBytes } from '../size.ts';
+
+const columns: Column<NodeAnswer>[] = [
+  { title: 'NAME', value: (node) => node.name },
+  { title: 'STATE', value: (node) => (node.up ? 'up' : 'down') },
+  { title: 'ADDRESS', value: (node) => node.address },
+  { title: 'FREE', value: (node) => formatBytes(node.freeBytes), right: true },
+  { title: 'SIZE', value: (node) => formatBytes(node.totalBytes), right: true },
+  { title: 'SERVES', value: (node) => String(node.heads.length), right: true },
+  { title: 'COPIES', value: (node) => String(copies(node)), right: true },
+  { title: 'VERSION', value: (node) => node.version ?? '-' },
+];
+
+export function nodeCommands(program: Command, io: Io): void {
+  const node = program.command('node').description('the nodes of the cluster');
+  node
+    .command('list')
+    .description('all nodes')
+    .addHelpText('after', '\nExample:\n  hscli node list')
+    .action(async (_options, command: Command) => {
+      const context = contextOf(io, command);
+      await context.print(await context.client.nodes(), ({ nodes }) =>
+        table(nodes, columns, 'No nodes.'),
+      );
+    });
+  node
+    .command('show')
+    .description('one node: its pool, what it serves and holds')
+    .argument('<name>', 'name of the node')
+    .addHelpText('after', '\nExample:\n  hscli node show n1')
+    .action(async (name: string, _options, command: Command) => {
+      const context = contextOf(io, command);
+      await context.print(await context.client.node(name), nodeText);
+    });
+}
+
+function copies(node: NodeAnswer): number {
+  const { open, clean, unverified, copying } = node.copies;
+  return open + clean + unverified + copying;
+}
+
+function nodeText(node: NodeAnswer): string {
+  const { open, clean, unverified, copying } = node.copies;
+  return fields([
+    ['Name', node.name],
+    ['State', node.up ? 'up' : 'down'],
+    ['Address', `${node.address}, API port ${node.apiPort}, replica port ${node.replicaPort}`],
+    ['Version', node.version ?? '-'],
+    ['Pool', node.pool],
+    ['Boot', node.boot ?? '-'],
+    ['Space', `${formatBytes(node.freeBytes)} free of ${formatBytes(node.totalBytes)}`],
+    ['Registered', formatTime(node.registeredAt)],
+    ['Serves', formatList(node.heads)],
+    ['Attached', formatList(node.attached)],
+    [
+      'Copies',
+      `${clean} clean, ${open} being written, ${unverified} to be compared, ${copying} being filled`,
+    ],
+  ]);
+}

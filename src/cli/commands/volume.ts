@@ -1,0 +1,164 @@
+import type { Command } from 'commander';
+import type { LayerAnswer, VolumeAnswer } from '../../api/schemas.ts';
+import { confirmDelete } from '../confirm.ts';
+import { contextOf, type Io } from '../context.ts';
+import { type Column, formatList, table } from '../format.ts';
+import { formatBytes, parseSize } from '../size.ts';
+import { reportText, volumeText } from '../volume-text.ts';
+import { watchVolume } from '../watch.ts';
+
+const volumeColumns: Column<VolumeAnswer>[] = [
+  { title: 'NAME', value: (v) => v.name },
+  { title: 'SIZE', value: (v) => formatBytes(v.sizeBytes), right: true },
+  { title: 'POLICY', value: (v) => v.policy.name },
+  { title: 'STATE', value: (v) => v.state },
+  { title: 'SERVED BY', value: (v) => v.head ?? '-' },
+  { title: 'ATTACHED ON', value: (v) => formatList(v.attachments.map(({ host }) => host)) },
+  { title: 'LAYERS', value: (v) => String(v.layers), right: true },
+  { title: 'ID', value: (v) => v.id },
+];
+
+const layerColumns: Column<LayerAnswer>[] = [
+  { title: 'LAYER', value: (layer) => String(layer.number), right: true },
+  { title: 'EPOCH', value: (layer) => String(layer.epoch), right: true },
+  { title: 'STATE', value: (layer) => layer.state },
+  { title: 'SIZE', value: (layer) => formatBytes(layer.sizeBytes), right: true },
+  { title: 'ALLOCATED', value: (layer) => formatBytes(layer.bytes), right: true },
+  {
+    title: 'COPIES',
+    value: (layer) =>
+      formatList(
+        layer.copies.map(({ node, state, up }) => `${node} ${state}${up ? '' : ' (down)'}`),
+      ),
+  },
+  { title: 'ID', value: (layer) => layer.id },
+];
+
+const which = ['<volume>', 'name or id of the volume'] as const;
+
+export function volumeCommands(program: Command, io: Io): void {
+  const volume = program.command('volume').description('volumes and where they are attached');
+  volume
+    .command('create')
+    .description('create a volume')
+    .argument('<name>', 'a new name')
+    .requiredOption('--size <size>', 'its size: 10G is 10 GiB; also k, M, T, P, KiB, MiB …')
+    .requiredOption('--policy <policy>', 'Gold (3 copies), Silver (2) or Bronze (1)')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  hscli volume create db1 --size 10G --policy Silver\n' +
+        '  hscli volume create scratch --size 1.5TiB --policy Bronze',
+    )
+    .action(async (name: string, options: { size: string; policy: string }, command: Command) => {
+      const context = contextOf(io, command);
+      const sizeBytes = parseSize(options.size);
+      const made = await context.client.create({ name, sizeBytes, policy: options.policy });
+      await context.print(
+        made,
+        (v) => `Volume ${v.name} (${formatBytes(v.sizeBytes)}, ${v.policy.name}) is ready.\n`,
+      );
+    });
+  volume
+    .command('list')
+    .description('all volumes')
+    .addHelpText('after', '\nExample:\n  hscli volume list')
+    .action(async (_options, command: Command) => {
+      const context = contextOf(io, command);
+      await context.print(await context.client.volumes(), ({ volumes }) =>
+        table(volumes, volumeColumns, 'No volumes. Make one: hscli volume create --help'),
+      );
+    });
+  volume
+    .command('show')
+    .description('one volume in plain words: where its copies are, what is wrong and being done')
+    .argument(...which)
+    .option('--watch', 'show it again whenever something changes, until Ctrl-C')
+    .addHelpText('after', '\nExamples:\n  hscli volume show db1\n  hscli volume show db1 --watch')
+    .action(async (name: string, options: { watch?: boolean }, command: Command) => {
+      const context = contextOf(io, command);
+      if (options.watch === true) {
+        await watchVolume(context, name);
+      } else {
+        await context.print(await context.client.volume(name), volumeText);
+      }
+    });
+  volume
+    .command('attach')
+    .description('make a volume usable on a node and print its NBD URI; again is no error')
+    .argument(...which)
+    .option('--node <node>', 'the node of the consumer (default: this one)')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  hscli volume attach db1\n  nbdinfo "$(hscli volume attach db1)"\n' +
+        '  hscli volume attach db1 --node n2',
+    )
+    .action(async (name: string, options: { node?: string }, command: Command) => {
+      const context = contextOf(io, command);
+      await context.print(await context.client.attach(name, options.node), ({ uri }) => `${uri}\n`);
+    });
+  volume
+    .command('detach')
+    .description('end the use of a volume on a node; what is not attached is no error')
+    .argument(...which)
+    .option('--node <node>', 'the node of the consumer (default: this one)')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  hscli volume detach db1\n  hscli volume detach db1 --node n2',
+    )
+    .action(async (name: string, options: { node?: string }, command: Command) => {
+      const context = contextOf(io, command);
+      const host = options.node ?? (await context.client.thisNode());
+      await context.client.detach(name, host);
+      await context.print({ volume: name, host }, () => `${name} is not attached on ${host}.\n`);
+    });
+  volume
+    .command('delete')
+    .description('delete a volume and all its data; it must not be attached')
+    .argument(...which)
+    .option('--yes', 'do not ask')
+    .addHelpText('after', '\nExample:\n  hscli volume delete db1 --yes')
+    .action(async (name: string, options: { yes?: boolean }, command: Command) => {
+      const context = contextOf(io, command);
+      let id = name;
+      if (options.yes !== true) {
+        const found = await context.client.volume(name);
+        await confirmDelete(context, found);
+        // What was confirmed is deleted, not what may have its name by now.
+        id = found.id;
+      }
+      await context.client.delete(id);
+      await context.print({ deleted: name }, () => `Volume ${name} is deleted.\n`);
+    });
+  volume
+    .command('layers')
+    .description('the chain of layers, oldest first, and where their copies are')
+    .argument(...which)
+    .addHelpText('after', '\nExample:\n  hscli volume layers db1')
+    .action(async (name: string, _options, command: Command) => {
+      const context = contextOf(io, command);
+      await context.print(await context.client.layers(name), ({ layers }) =>
+        table(layers, layerColumns, 'No layers: nothing was written yet.'),
+      );
+    });
+  volume
+    .command('health')
+    .description('how a volume is, what is wrong, why, and what is being done')
+    .argument(...which)
+    .addHelpText('after', '\nExample:\n  hscli volume health db1 --json')
+    .action(async (name: string, _options, command: Command) => {
+      const context = contextOf(io, command);
+      await context.print(await context.client.health(name), reportText);
+    });
+  volume
+    .command('seal')
+    .description('seal the layer that is being written and begin a new one')
+    .argument(...which)
+    .addHelpText('after', '\nExample:\n  hscli volume seal db1')
+    .action(async (name: string, _options, command: Command) => {
+      const context = contextOf(io, command);
+      await context.print(
+        await context.client.seal(name),
+        (v) => `Sealed; ${v.name} is at epoch ${v.epoch} now.\n`,
+      );
+    });
+}

@@ -1,0 +1,61 @@
+import type { ReportAnswer, VolumeDetailAnswer } from '../api/schemas.ts';
+import { fields, formatTime, printable } from './format.ts';
+import { formatBytes } from './size.ts';
+
+/** A volume as `volume show` prints it. */
+export function volumeText(volume: VolumeDetailAnswer): string {
+  const { policy, report } = volume;
+  const copies = policy.copies === 1 ? '1 copy' : `${policy.copies} copies`;
+  const attachments = volume.attachments.map(
+    ({ host, since }) => `${host} (since ${formatTime(since)})`,
+  );
+  const head = fields([
+    ['Name', volume.name],
+    ['Id', volume.id],
+    ['Size', formatBytes(volume.sizeBytes)],
+    ['Policy', `${policy.name}: ${copies}, at most ${policy.maxIops} IOPS`],
+    ['Created', formatTime(volume.createdAt)],
+    ['Attached', attachments.length === 0 ? 'nowhere' : `on ${attachments.join(', ')}`],
+    ['Served by', volume.head ?? 'no node now'],
+    ['Epoch', String(volume.epoch)],
+  ]);
+  return `${head}\n${reportText(report)}`;
+}
+
+/** A report as `volume health` prints it. */
+export function reportText(report: ReportAnswer): string {
+  const parts = [`${report.state.toUpperCase()}: ${report.summary}\n`];
+  if (report.layers.length > 0) {
+    const lines = report.layers.map((layer) => {
+      const copies = layer.copies.map(
+        ({ node, state, up }) =>
+          `${node}${state === 'clean' || state === layer.state ? '' : ` ${state}`}${up ? '' : ' DOWN'}`,
+      );
+      const size = layer.bytes === null ? '' : `, ${formatBytes(layer.bytes)}`;
+      return `  ${layer.number}  ${layer.state}, epoch ${layer.epoch}${size}: ${copies.join(', ') || 'no copies'}\n`;
+    });
+    parts.push(`\nLayers, oldest first, and their copies:\n${lines.join('')}`);
+  }
+  if (report.findings.length > 0) {
+    const lines = report.findings.map(
+      ({ severity, what, why, action, progress }) =>
+        `- ${what} [${severity}]\n    why: ${why}\n    ${action}${bar(progress)}\n`,
+    );
+    parts.push(`\nFindings:\n${lines.join('')}`);
+  }
+  if (report.work.length > 0) {
+    parts.push(`\nIn the background:\n${report.work.map(({ what }) => `- ${what}\n`).join('')}`);
+  }
+  return parts.join('').split('\n').map(printable).join('\n');
+}
+
+const barWidth = 20;
+
+function bar(progress: number | null): string {
+  if (progress === null) {
+    return '';
+  }
+  const done = Math.floor(progress * barWidth);
+  const drawn = '#'.repeat(done).padEnd(barWidth, '.');
+  return `\n    [${drawn}] ${Math.floor(progress * 100)} %`;
+}
