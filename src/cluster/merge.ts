@@ -1,0 +1,80 @@
+/**
+ * Keeps chains short. Watches: records. Wants: no more sealed layers than the policy allows. Does:
+ * begins a merge of the cheapest run of layers when all their copies are proven, records it when
+ * enough copies of the result are, gives it up when its builder is gone.
+ */
+import { abandonMerge, beginMerge, completeMerge } from '../volume/merge.ts';
+import { copiesWanted } from '../volume/policy.ts';
+import { cleanReplicas, replicaOn } from '../volume/queries.ts';
+import type { NodeName, NodeView, SealedLayer, Volume } from '../volume/types.ts';
+import type { Step } from './repair.ts';
+
+/** A merge brings the chain down to this part of what the policy allows. */
+const shortenTo = 0.5;
+
+/** The next step of merging, or null. `newId` names the result of a merge that begins. */
+export function mergeStep(
+  volume: Volume,
+  view: { nodes: readonly NodeView[]; self: { node: NodeName; pool: string }; newId: () => string },
+): Step | null {
+  const { merge } = volume;
+  const up = (node: NodeName) => view.nodes.some((n) => n.name === node && n.lease !== null);
+  if (merge === null) return beginStep(volume, view, up);
+  if (merge.replicas.some((r) => !up(r.node))) {
+    return {
+      text: `the merge into ${merge.into} is given up: one of its nodes is down`,
+      apply: (v) => abandonMerge(v, merge.into),
+    };
+  }
+  if (merge.manifest === null || merge.replicas.some((r) => r.state !== 'clean')) return null;
+  const inputs = volume.chain.filter((l) => merge.layers.includes(l.id));
+  const needed = Math.min(copiesWanted(volume.policy), ...inputs.map((l) => cleanReplicas(l).length));
+  if (cleanReplicas(merge).length < needed) {
+    return {
+      text: 'the merge is given up: fewer nodes took part than the layers have copies',
+      apply: (v) => abandonMerge(v, merge.into),
+    };
+  }
+  return {
+    text: `${merge.layers.length} layers are merged into one`,
+    apply: (v) => completeMerge(v, merge.into),
+  };
+}
+
+function beginStep(
+  volume: Volume,
+  view: { self: { node: NodeName; pool: string }; newId: () => string },
+  up: (node: NodeName) => boolean,
+): Step | null {
+  if (volume.tail.phase !== 'idle' && volume.tail.phase !== 'open') return null;
+  if (volume.chain.length <= volume.policy.maxLayers) return null;
+  const run = cheapestRun(volume);
+  const proven = run.every(
+    (l) =>
+      l.manifest !== null &&
+      replicaOn(l, view.self.node)?.state === 'clean' &&
+      l.replicas.every((r) => r.state === 'clean' && up(r.node)),
+  );
+  if (!proven) return null;
+  return {
+    text: `layers ${run.map((l) => l.epoch).join(', ')} are being merged`,
+    apply: (v) => beginMerge(v, run.map((l) => l.id), view.newId(), view.self),
+  };
+}
+
+/** The adjacent layers whose merge moves the fewest bytes and shortens the chain enough. */
+function cheapestRun(volume: Volume): SealedLayer[] {
+  const keep = Math.max(2, Math.floor(volume.policy.maxLayers * shortenTo));
+  const length = Math.max(2, volume.chain.length - keep + 1);
+  let best: SealedLayer[] = [];
+  let bestBytes = Number.POSITIVE_INFINITY;
+  for (let i = 0; i + length <= volume.chain.length; i += 1) {
+    const run = volume.chain.slice(i, i + length);
+    const bytes = run.reduce((sum, l) => sum + (l.bytes ?? 0), 0);
+    if (bytes < bestBytes) {
+      best = run;
+      bestBytes = bytes;
+    }
+  }
+  return best;
+}

@@ -1,0 +1,117 @@
+import { readFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { type Static, Type } from 'typebox';
+import { Value } from 'typebox/value';
+import { parse } from 'yaml';
+import { errorText, HyperscaleError } from '../errors.ts';
+
+const Port = Type.Integer({ minimum: 1, maximum: 65_535 });
+const closed = { additionalProperties: false } as const;
+
+const ConfigSchema = Type.Object(
+  {
+    node: Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' }),
+    address: Type.String({ minLength: 1 }),
+    pool: Type.String({ pattern: '^/' }),
+    runDirectory: Type.String({ pattern: '^/' }),
+    logDirectory: Type.String({ pattern: '^/' }),
+    etcd: Type.Union([
+      Type.Literal('managed'),
+      Type.Array(Type.String({ pattern: '^https?://' }), { minItems: 1 }),
+    ]),
+    ports: Type.Object(
+      {
+        api: Port,
+        replica: Port,
+        gateways: Type.Tuple([Port, Port]),
+        etcdClient: Port,
+        etcdPeer: Port,
+      },
+      closed,
+    ),
+    bootIdFile: Type.String({ pattern: '^/' }),
+    secretFile: Type.String({ pattern: '^/' }),
+    repairDelaySeconds: Type.Number({ minimum: 0 }),
+    logLevel: Type.Union([
+      Type.Literal('debug'),
+      Type.Literal('info'),
+      Type.Literal('warn'),
+      Type.Literal('error'),
+    ]),
+  },
+  closed,
+);
+
+export type Config = Static<typeof ConfigSchema>;
+
+const defaults = {
+  pool: '/var/lib/hyperscale/pool',
+  runDirectory: '/run/hyperscale',
+  logDirectory: '/var/log/hyperscale',
+  etcd: 'managed',
+  bootIdFile: '/proc/sys/kernel/random/boot_id',
+  secretFile: '/etc/hyperscale/secret',
+  repairDelaySeconds: 600,
+  logLevel: 'info',
+};
+
+const defaultPorts = {
+  api: 7480,
+  replica: 7481,
+  gateways: [7500, 7599],
+  etcdClient: 7482,
+  etcdPeer: 7483,
+};
+
+/** Reads and checks the daemon's configuration. @throws `bad-input` naming the setting. */
+export async function readConfig(path: string): Promise<Config> {
+  let given: unknown;
+  try {
+    given = parse(await readFile(path, 'utf8'));
+  } catch (error) {
+    throw new HyperscaleError('bad-input', `cannot read ${path}: ${errorText(error)}`, {
+      hint: 'See docs/configuration.md for a complete example.',
+      cause: error,
+    });
+  }
+  return checkConfig(given, path);
+}
+
+/** Fills in defaults and checks every setting. */
+export function checkConfig(given: unknown, path: string): Config {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw new HyperscaleError('bad-input', `${path} is not a list of settings`);
+  }
+  const { ports } = given as { ports?: unknown };
+  const complete: unknown = {
+    ...defaults,
+    ...given,
+    ports: typeof ports === 'object' ? { ...defaultPorts, ...ports } : (ports ?? defaultPorts),
+  };
+  if (!Value.Check(ConfigSchema, complete)) {
+    const first = Value.Errors(ConfigSchema, complete)[0];
+    const where = first?.instancePath.replaceAll('/', '.').slice(1) || 'the file';
+    const value = first === undefined ? undefined : valueAt(complete, first.instancePath);
+    throw new HyperscaleError(
+      'bad-input',
+      `${path}: ${where} (${JSON.stringify(value)}) ${first?.message ?? 'is wrong'}`,
+      { hint: 'See docs/configuration.md for what each setting means.' },
+    );
+  }
+  if (isIP(complete.address) === 0) {
+    throw new HyperscaleError('bad-input', `${path}: address ${complete.address} is no IP address`);
+  }
+  const [first, last] = complete.ports.gateways;
+  if (first > last) {
+    throw new HyperscaleError('bad-input', `${path}: ports.gateways ${first}–${last} is empty`);
+  }
+  return complete;
+}
+
+function valueAt(root: unknown, pointer: string): unknown {
+  let at = root;
+  for (const part of pointer.split('/').slice(1)) {
+    at = typeof at === 'object' && at !== null ? (at as Record<string, unknown>)[part] : undefined;
+  }
+  return at;
+}

@@ -1,0 +1,160 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import pLimit from 'p-limit';
+import { pino } from 'pino';
+import { createApi } from '../api/server.ts';
+import { createEngine } from '../engine/index.ts';
+import { createLayerContent } from '../engine/layer-content.ts';
+import { errorText, HyperscaleError } from '../errors.ts';
+import { Agent } from '../node/agent.ts';
+import type { Context, Environment } from '../node/context.ts';
+import { EventLog } from '../node/events.ts';
+import { recognisePool } from '../node/pool.ts';
+import { Service } from '../node/service.ts';
+import { createEtcdStore } from '../store/etcd-store.ts';
+import { startManagedEtcd } from '../store/managed-etcd.ts';
+import { leaseSeconds } from '../store/store.ts';
+import type { Config } from './config.ts';
+import { keepLeaseCurrent } from './lease.ts';
+import { takeLock } from './lock.ts';
+import { NbdPeerHealth } from './nbd-peer-health.ts';
+import { PeerConnections } from './peer-connections.ts';
+import { version } from './version.ts';
+
+/** Background jobs of all volumes that one node works on at a time. */
+const jobsAtATime = 2;
+/** After the store came back, leases are believed again when every live node had time to renew. */
+const leasesSettleMs = (leaseSeconds + 2) * 1_000;
+
+/** Runs the daemon until `stop` fires. Guests are not touched by its end. */
+export async function startDaemon(config: Config, stop: AbortSignal): Promise<void> {
+  const log = pino({ level: config.logLevel, base: { node: config.node } });
+  await mkdir(config.runDirectory, { recursive: true });
+  await mkdir(config.logDirectory, { recursive: true });
+  const runLock = await takeLock(
+    join(config.runDirectory, 'hyperscaled.lock'),
+    `the run directory ${config.runDirectory}`,
+  );
+  const { pool } = await recognisePool(config.pool, config.node);
+  const poolLock = await takeLock(
+    join(config.pool, '.hyperscaled.lock'),
+    `the pool ${config.pool}`,
+  );
+  const boot = await readBootId(config.bootIdFile);
+  const secret = await readSecret(config.secretFile);
+  const self = { node: config.node, pool, boot };
+  log.info({ ...self, version }, 'starting');
+
+  const engine = await createEngine({
+    pool: config.pool,
+    runDirectory: config.runDirectory,
+    logDirectory: config.logDirectory,
+    address: config.address,
+    replicaPort: config.ports.replica,
+    gatewayPorts: config.ports.gateways,
+    log,
+  });
+  const etcd = config.etcd === 'managed' ? await managedEtcd(config, log) : null;
+  const endpoints = etcd?.endpoints ?? (config.etcd === 'managed' ? [] : config.etcd);
+  const store = await createEtcdStore({ endpoints, log, signal: stop });
+  await store.registerNode({
+    name: config.node,
+    pool,
+    address: config.address,
+    apiPort: config.ports.api,
+    replicaPort: config.ports.replica,
+    registeredAt: new Date().toISOString(),
+  });
+  const lease = await keepLeaseCurrent(store, engine.layers, { ...self, version });
+
+  let connectedSince = performance.now() - leasesSettleMs;
+  store.onConnection((connected) => {
+    if (connected) connectedSince = performance.now();
+  });
+  const environment = realEnvironment();
+  const context: Context = {
+    self,
+    store,
+    engine,
+    content: createLayerContent(engine.layers),
+    peers: new PeerConnections((name) => store.node(name), secret),
+    health: new NbdPeerHealth((name) => store.node(name), log),
+    events: new EventLog(config.node, environment.now),
+    environment,
+    log,
+    repairDelayMs: config.repairDelaySeconds * 1_000,
+    nodes: () => store.nodes(),
+    leasesKnown: () => store.connected() && performance.now() - connectedSince >= leasesSettleMs,
+  };
+  store.onConnection((connected) => {
+    if (connected) environment.after(leasesSettleMs + 100, () => agent.kickAll());
+  });
+  const agent = new Agent(context, pLimit(jobsAtATime));
+  await agent.start();
+  const api = createApi(new Service(agent, version, randomUUID), { secret, log });
+  await api.listenTcp(config.address, config.ports.api);
+  await api.listenUnix(join(config.runDirectory, 'api.sock'));
+  log.info({ socket: join(config.runDirectory, 'api.sock') }, 'ready');
+
+  await new Promise<void>((resolve) => {
+    if (stop.aborted) resolve();
+    stop.addEventListener('abort', () => resolve(), { once: true });
+  });
+  log.info({ signal: stop.reason }, 'stopping; guests and their disks run on');
+  agent.stop();
+  context.health.watch(new Set());
+  lease.stop();
+  await api.close();
+  await context.peers.close();
+  await store.close();
+  etcd?.release();
+  await poolLock.release();
+  await runLock.release();
+}
+
+function managedEtcd(config: Config, log: Parameters<typeof startManagedEtcd>[0]['log']) {
+  return startManagedEtcd({
+    dataDirectory: join(dirname(config.pool), 'etcd'),
+    runDirectory: config.runDirectory,
+    logDirectory: config.logDirectory,
+    address: config.address,
+    clientPort: config.ports.etcdClient,
+    peerPort: config.ports.etcdPeer,
+    log,
+  });
+}
+
+async function readBootId(path: string): Promise<string> {
+  const boot = (await readFile(path, 'utf8')).trim();
+  if (boot.length < 8) {
+    throw new HyperscaleError('bad-input', `${path} holds no boot id`, {
+      hint: 'Leave bootIdFile at /proc/sys/kernel/random/boot_id.',
+    });
+  }
+  return boot;
+}
+
+async function readSecret(path: string): Promise<string> {
+  try {
+    return (await readFile(path, 'utf8')).trim();
+  } catch (error) {
+    throw new HyperscaleError('bad-input', `cannot read the secret ${path}: ${errorText(error)}`, {
+      hint: 'Make one on the first node (openssl rand -hex 32) and copy it to all others.',
+      cause: error,
+    });
+  }
+}
+
+function realEnvironment(): Environment {
+  return {
+    now: () => new Date().toISOString(),
+    monotonic: () => performance.now(),
+    randomId: () => randomBytes(16).toString('hex'),
+    after: (milliseconds, callback) => {
+      const timer = setTimeout(callback, milliseconds);
+      return () => clearTimeout(timer);
+    },
+  };
+}

@@ -1,0 +1,210 @@
+import { attach, detach } from '../volume/attach.ts';
+import { attachmentOn } from '../volume/queries.ts';
+import { errorText, HyperscaleError } from '../errors.ts';
+import type { StoreChange } from '../store/store.ts';
+import type { NodeView } from '../volume/types.ts';
+import type { Endpoint } from '../api/service.ts';
+import { Background, type BackgroundOptions } from './background.ts';
+import type { Context } from './context.ts';
+import { VolumeWorker } from './volume-worker.ts';
+import { WorkList } from './work-list.ts';
+
+type Entry = { worker: VolumeWorker; background: Background };
+
+/**
+ * Makes this node match the records: one worker a volume, woken by what changes, never by a clock
+ * alone. It can be killed at any moment; the next one adopts what runs.
+ */
+export class Agent {
+  readonly context: Context;
+  readonly work = new WorkList();
+  readonly #limit: BackgroundOptions['limit'];
+  readonly #entries = new Map<string, Entry>();
+  readonly #down = new Map<string, number>();
+  readonly #unsubscribe: (() => void)[] = [];
+
+  constructor(context: Context, limit: BackgroundOptions['limit']) {
+    this.context = context;
+    this.#limit = limit;
+  }
+
+  /** Adopts what runs on this node and begins to follow the records. */
+  async start(): Promise<void> {
+    const { engine, store, health } = this.context;
+    await engine.replicas.start();
+    const { heads, proxies, gateways } = await engine.adopt();
+    for (const head of heads) this.worker(head.state.volume).setHead(head);
+    for (const handle of proxies) {
+      const { volume, session, headNode } = handle.spec;
+      this.worker(volume).setProxy({ handle, session, headNode });
+    }
+    for (const gateway of gateways) this.worker(gateway.volume).addGateway(gateway);
+    for (const node of store.nodes()) this.#sawNode(node.name, node);
+    this.#unsubscribe.push(
+      store.onChange((change) => this.#changed(change)),
+      store.onConnection((connected) => {
+        const { events } = this.context;
+        events.emit(
+          connected ? 'store.connected' : 'store.lost',
+          connected
+            ? 'The metadata store answers again.'
+            : 'The metadata store does not answer; guests go on, changes wait.',
+        );
+        if (connected) this.#kickAll();
+      }),
+      health.onChange((node) => this.#healthChanged(node)),
+    );
+    for (const { value } of store.volumes()) this.worker(value.id);
+    this.#kickAll();
+  }
+
+  stop(): void {
+    for (const off of this.#unsubscribe) off();
+    for (const { worker, background } of this.#entries.values()) {
+      worker.end();
+      background.end();
+    }
+  }
+
+  /** The worker of a volume, made when there was none. */
+  worker(id: string): VolumeWorker {
+    return this.#entry(id).worker;
+  }
+
+  /** Looks at every volume again, e.g. when a grace period is over. */
+  kickAll(): void {
+    this.#kickAll();
+  }
+
+  /** Records an attachment of this host and resolves when its endpoint serves. */
+  async attach(id: string, signal: AbortSignal): Promise<Endpoint> {
+    const { self, environment, engine } = this.context;
+    const worker = this.worker(id);
+    const session = environment.randomId();
+    const since = environment.now();
+    const changed = await worker.change((v) =>
+      attach(v, { host: self.node, session, boot: self.boot, since }),
+    );
+    const mine = attachmentOn(changed, self.node);
+    if (mine === undefined) throw new HyperscaleError('internal', 'the attachment is not there');
+    worker.kick();
+    await worker.waitUntil(() => {
+      const { volume } = worker;
+      const now = volume && attachmentOn(volume, self.node);
+      if (now?.session !== mine.session) {
+        throw new HyperscaleError('conflict', `volume ${changed.name} was detached meanwhile`);
+      }
+      return worker.serves(mine.session);
+    }, signal);
+    const socket = engine.attachSocket(id);
+    return { ...mine, socket, uri: `nbd+unix:///${mine.session}?socket=${socket}` };
+  }
+
+  /** Revokes this host's attachment and resolves when nothing is served here any more. */
+  async detach(id: string, signal: AbortSignal): Promise<void> {
+    const { self } = this.context;
+    const worker = this.worker(id);
+    await worker.change((v) => detach(v, self.node));
+    worker.kick();
+    await worker.waitUntil(() => worker.detached(), signal);
+  }
+
+  #entry(id: string): Entry {
+    const known = this.#entries.get(id);
+    if (known !== undefined) return known;
+    const worker = new VolumeWorker(this.context, id, () => this.#watchPeers());
+    const background = new Background(worker, {
+      work: this.work,
+      limit: this.#limit,
+      givenUp: () => this.#givenUp(),
+    });
+    const entry = { worker, background };
+    this.#entries.set(id, entry);
+    return entry;
+  }
+
+  #changed(change: StoreChange): void {
+    if (change.kind === 'node') {
+      this.#sawNode(change.name, change.node);
+      this.#kickAll();
+      return;
+    }
+    const { worker, background } = this.#entry(change.id);
+    worker.changed();
+    background.kick();
+    const { events } = this.context;
+    if (change.volume !== null) {
+      const { name, tail, epoch } = change.volume.value;
+      events.emit('volume.changed', `Volume ${name} is ${tail.phase} at epoch ${epoch}.`, {
+        volume: change.id,
+      });
+      return;
+    }
+    events.emit('volume.removed', `Volume ${change.id} is gone.`, { volume: change.id });
+    void this.#forget(change.id).catch((error: unknown) => {
+      this.context.log.warn({ volume: change.id, error: errorText(error) }, 'clean-up failed');
+    });
+  }
+
+  async #forget(id: string): Promise<void> {
+    await this.context.engine.layers.removeFence(id);
+    const entry = this.#entries.get(id);
+    if (entry === undefined || entry.worker.head !== null || entry.worker.proxy !== null) return;
+    entry.worker.end();
+    entry.background.end();
+    this.#entries.delete(id);
+  }
+
+  #sawNode(name: string, node: NodeView | null): void {
+    const { environment, events, repairDelayMs } = this.context;
+    const isDown = node === null || node.lease === null;
+    const wasDown = this.#down.has(name);
+    if (isDown && !wasDown) {
+      this.#down.set(name, environment.monotonic());
+      environment.after(repairDelayMs + 100, () => this.#kickAll());
+      events.emit('node.down', `Node ${name} is down.`, { values: { node: name } });
+    } else if (!isDown && wasDown) {
+      this.#down.delete(name);
+      events.emit('node.up', `Node ${name} is up.`, { values: { node: name } });
+    }
+  }
+
+  /** Nodes that have been down for longer than the repair delay. */
+  #givenUp(): Set<string> {
+    const { environment, repairDelayMs } = this.context;
+    const now = environment.monotonic();
+    return new Set(
+      [...this.#down].filter(([, since]) => now - since >= repairDelayMs).map(([name]) => name),
+    );
+  }
+
+  #healthChanged(node: string): void {
+    const { health, events } = this.context;
+    const failure = health.failure(node);
+    events.emit(
+      failure === null ? 'peer.recovered' : 'peer.failed',
+      failure === null
+        ? `The replica server of ${node} answers again.`
+        : `The replica server of ${node} does not answer: ${failure}.`,
+      { values: { node } },
+    );
+    for (const { worker } of this.#entries.values()) {
+      if (worker.dependsOn().has(node)) worker.kick();
+    }
+  }
+
+  #watchPeers(): void {
+    const needed = new Set<string>();
+    for (const { worker } of this.#entries.values()) {
+      for (const node of worker.dependsOn()) needed.add(node);
+    }
+    this.context.health.watch(needed);
+  }
+
+  #kickAll(): void {
+    for (const { worker, background } of this.#entries.values()) {
+      worker.kick();
+      background.kick();
+    }
+  }
+}

@@ -1,0 +1,190 @@
+import type { Work } from '../api/service.ts';
+import { type Job, jobsFor } from '../cluster/jobs.ts';
+import { coordinatorOf } from '../cluster/coordinator.ts';
+import { mergeStep } from '../cluster/merge.ts';
+import { repairStep } from '../cluster/repair.ts';
+import { errorText, isHyperscaleError } from '../errors.ts';
+import { recordManifest } from '../volume/copies.ts';
+import { collectGarbage, isGone } from '../volume/delete.ts';
+import { recordMergeBuilt } from '../volume/merge.ts';
+import { cleanReplicas } from '../volume/queries.ts';
+import { syncExports } from './exports.ts';
+import { mendCopy } from './mend.ts';
+import type { VolumeWorker } from './volume-worker.ts';
+import type { WorkList } from './work-list.ts';
+
+const firstRetryMs = 500;
+const lastRetryMs = 10_000;
+const unexportTimeoutMs = 5_000;
+
+export type BackgroundOptions = {
+  work: WorkList;
+  /** Runs jobs of all volumes of this node, a few at a time. */
+  limit: <T>(job: () => Promise<T>) => Promise<T>;
+  givenUp: () => ReadonlySet<string>;
+};
+
+/** Proves, mends, copies, merges and deletes layers of one volume, one job at a time. */
+export class Background {
+  readonly #worker: VolumeWorker;
+  readonly #options: BackgroundOptions;
+  readonly #abort = new AbortController();
+  #running = false;
+  #again = false;
+  #failures = 0;
+
+  constructor(worker: VolumeWorker, options: BackgroundOptions) {
+    this.#worker = worker;
+    this.#options = options;
+  }
+
+  kick(): void {
+    if (this.#abort.signal.aborted) return;
+    this.#again = true;
+    if (!this.#running) void this.#run();
+  }
+
+  end(): void {
+    this.#abort.abort();
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    try {
+      while (this.#again && !this.#abort.signal.aborted) {
+        this.#again = false;
+        await this.#once();
+      }
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  async #once(): Promise<void> {
+    const { context, id } = this.#worker;
+    try {
+      const volume = this.#worker.volume;
+      if (volume === undefined) return;
+      if (await this.#removeWhenGone()) return;
+      await syncExports(this.#worker, volume);
+      const job = jobsFor(volume, context.self, context.nodes())[0];
+      if (job !== undefined) {
+        await this.#options.limit(() => this.#perform(job));
+        this.#again = true;
+      } else if (await this.#coordinate()) {
+        this.#again = true;
+      }
+      this.#failures = 0;
+    } catch (error) {
+      if (this.#abort.signal.aborted) return;
+      this.#failures += 1;
+      const delay = Math.min(firstRetryMs * 2 ** Math.min(this.#failures - 1, 8), lastRetryMs);
+      const level = isHyperscaleError(error, 'conflict', 'not-found') ? 'debug' : 'warn';
+      context.log[level]({ volume: id, error: errorText(error) }, 'background job failed');
+      context.environment.after(delay, () => this.kick());
+    }
+  }
+
+  /** The last holder of a deleted volume removes its tombstone. */
+  async #removeWhenGone(): Promise<boolean> {
+    const { store } = this.#worker.context;
+    const record = store.volume(this.#worker.id);
+    if (record === undefined || !isGone(record.value)) return false;
+    await store.remove(record);
+    return true;
+  }
+
+  /** Plans copies and merges, if this node is the one that plans. */
+  async #coordinate(): Promise<boolean> {
+    const { context, id } = this.#worker;
+    const volume = this.#worker.volume;
+    if (volume === undefined || !context.leasesKnown()) return false;
+    const nodes = context.nodes();
+    if (coordinatorOf(volume, nodes) !== context.self.node) return false;
+    const step =
+      repairStep(volume, { nodes, givenUp: this.#options.givenUp() }) ??
+      mergeStep(volume, { nodes, self: context.self, newId: context.environment.randomId });
+    if (step === null) return false;
+    await this.#worker.change(step.apply);
+    context.events.emit('volume.repair', `Volume ${volume.name}: ${step.text}.`, { volume: id });
+    return true;
+  }
+
+  async #perform(job: Job): Promise<void> {
+    const { context, id } = this.#worker;
+    const { signal } = this.#abort;
+    const entry: Work = {
+      volume: id,
+      kind: job.kind,
+      layer: job.kind === 'delete' ? '' : job.kind === 'merge' ? job.into : job.layer,
+      from: job.kind === 'mend' ? job.from : null,
+      doneBytes: 0,
+      totalBytes: null,
+      startedAt: context.environment.now(),
+    };
+    await this.#options.work.during(entry, async (shown) => {
+      const progress = (done: number, total: number) => {
+        shown.doneBytes = done;
+        shown.totalBytes = total;
+      };
+      switch (job.kind) {
+        case 'manifest': {
+          const key = { volume: id, layer: job.layer, epoch: job.epoch };
+          const made = await context.content.manifest(key, signal, progress);
+          const proof = { root: made.root, bytes: made.allocatedBytes };
+          await this.#worker.change((v) => recordManifest(v, job.layer, proof));
+          return;
+        }
+        case 'mend': {
+          const fetched = await mendCopy(this.#worker, job, signal, progress);
+          const name = this.#worker.volume?.name ?? id;
+          context.events.emit(
+            'layer.mended',
+            `Layer ${job.epoch} of ${name} on ${context.self.node} equals the copy on ${job.from}; ${fetched} bytes were fetched.`,
+            { volume: id, values: { layer: job.layer, from: job.from, bytes: fetched } },
+          );
+          return;
+        }
+        case 'merge':
+          return this.#merge(job.into);
+        case 'delete':
+          return this.#delete(job.layers);
+      }
+    });
+  }
+
+  async #merge(into: string): Promise<void> {
+    const { context, id, volume } = this.#worker;
+    const merge = volume?.merge;
+    if (volume === undefined || merge?.into !== into) return;
+    const run = volume.chain.filter((l) => merge.layers.includes(l.id));
+    const top = run.at(-1);
+    if (top === undefined) return;
+    const key = { volume: id, layer: into, epoch: top.epoch };
+    await context.engine.layers.remove(key);
+    await context.engine.layers.merge(
+      run.map((l) => ({ volume: id, layer: l.id, epoch: l.epoch })),
+      key,
+      top.sizeBytes,
+      this.#abort.signal,
+    );
+    const made = await context.content.manifest(key, this.#abort.signal);
+    const targets = cleanReplicas(top)
+      .filter((r) => r.node !== context.self.node)
+      .map(({ node, pool }) => ({ node, pool }));
+    const proof = { root: made.root, bytes: made.allocatedBytes };
+    await this.#worker.change((v) => recordMergeBuilt(v, into, proof, targets));
+  }
+
+  async #delete(layers: readonly { layer: string; epoch: number }[]): Promise<void> {
+    const { context, id } = this.#worker;
+    for (const { layer, epoch } of layers) {
+      const key = { volume: id, layer, epoch };
+      await context.engine.replicas.unexport(layer, unexportTimeoutMs);
+      await context.content.forget(key);
+      await context.engine.layers.remove(key);
+    }
+    const ids = layers.map((l) => l.layer);
+    await this.#worker.change((v) => collectGarbage(v, context.self.node, ids));
+  }
+}

@@ -1,0 +1,209 @@
+import type { HeadSpec, LayerKey, LayerSource, PreparedHead } from '../engine/engine.ts';
+import { errorText, HyperscaleError } from '../errors.ts';
+import { cleanReplicas, replicaOn } from '../volume/queries.ts';
+import { confirmOpen } from '../volume/roll.ts';
+import type { RollReason, SealedLayer, UnsealedLayer, Volume } from '../volume/types.ts';
+import { killHead, prepare } from './perform.ts';
+import type { VolumeWorker } from './volume-worker.ts';
+
+/** A peer that has not prepared its layer by then is left out. */
+const prepareTimeoutMs = 2_000;
+/** A planned change of epoch waits this long for the old head to end in good order. */
+const gracefulTimeoutMs = 1_500;
+/** Rolls that nothing is wrong behind: the old head is asked before it is killed. */
+const planned: ReadonlySet<RollReason> = new Set(['add-member', 'localise', 'seal', 'merged']);
+
+/**
+ * The act and the confirm of a roll on this node: every member has the next layer, the old head is
+ * dead and its layer fsynced here, the record says so, and only then the new head serves.
+ */
+export async function completeRoll(worker: VolumeWorker): Promise<void> {
+  const { context, volume } = worker;
+  const { engine, self } = context;
+  const tail = volume?.tail;
+  if (volume === undefined || tail?.phase !== 'opening') return;
+  const { next, closing, reason } = tail;
+  if (!(await prepareMembers(worker, volume, next))) {
+    await prepare(worker, closing === null ? null : 'member-unready');
+    return;
+  }
+  // Before anything is ended: without a source for every sealed layer no new head could start.
+  await findSources(worker, volume);
+  const prepared = await engine.prepareHead(worker.id);
+  try {
+    const clean = await endOldHead(worker, closing, planned.has(reason));
+    if (closing !== null) await engine.layers.sync(keyOf(worker.id, closing));
+    const confirmed = await worker.change((v) => confirmOpen(v, next.id, self, clean));
+    context.events.emit('epoch.opened', describe(confirmed, next, reason), {
+      volume: worker.id,
+      values: { epoch: next.epoch, members: next.members.map((m) => m.node), reason },
+    });
+    await serve(worker, prepared, confirmed);
+  } catch (error) {
+    await prepared.abandon();
+    throw error;
+  }
+}
+
+/** The epoch was confirmed but its head never started (the daemon died in between). */
+export async function startConfirmedHead(worker: VolumeWorker): Promise<void> {
+  const { volume } = worker;
+  if (volume === undefined) return;
+  const prepared = await worker.context.engine.prepareHead(worker.id);
+  try {
+    await serve(worker, prepared, volume);
+  } catch (error) {
+    await prepared.abandon();
+    throw error;
+  }
+}
+
+/** Every member makes and exports its container. False when one cannot: it is avoided then. */
+async function prepareMembers(
+  worker: VolumeWorker,
+  volume: Volume,
+  next: UnsealedLayer,
+): Promise<boolean> {
+  const { engine, peers, self, log, events } = worker.context;
+  const key = keyOf(worker.id, next);
+  const tasks = next.members.map(async ({ node, pool, boot }) => {
+    if (node === self.node) {
+      await engine.layers.create(key, next.sizeBytes);
+      return true;
+    }
+    try {
+      const answer = await peers
+        .of(node, { timeoutMs: prepareTimeoutMs })
+        .prepareLayer({ ...key, sizeBytes: next.sizeBytes });
+      return answer.pool === pool && answer.boot === boot;
+    } catch (error) {
+      log.warn({ volume: worker.id, node, error: errorText(error) }, 'member cannot prepare');
+      events.emit('member.unready', `${node} cannot take part in ${volume.name}: ${errorText(error)}`, {
+        volume: worker.id,
+      });
+      return false;
+    }
+  });
+  const ready = await Promise.all(tasks);
+  next.members.forEach(({ node }, i) => {
+    if (ready[i] !== true) worker.avoid(node);
+  });
+  return ready.every(Boolean);
+}
+
+/** Ends the old head. @returns the members known to hold the same as this node. */
+async function endOldHead(
+  worker: VolumeWorker,
+  closing: UnsealedLayer | null,
+  ask: boolean,
+): Promise<string[]> {
+  const { head } = worker;
+  if (head === null || closing === null) return [];
+  const graceful = ask && worker.memberErrors.size === 0 && (await head.stop(gracefulTimeoutMs));
+  await killHead(worker);
+  return graceful ? closing.members.map((m) => m.node) : [];
+}
+
+/** Starts the head of the open layer, unless a fence forbids it (rule 3). */
+async function serve(worker: VolumeWorker, prepared: PreparedHead, volume: Volume): Promise<void> {
+  const { engine } = worker.context;
+  const { tail } = volume;
+  if (tail.phase !== 'open') return;
+  const open = tail.layer;
+  const spec = await headSpec(worker, volume, open);
+  await worker.gate.run(async () => {
+    if ((await engine.layers.fence(worker.id)) > open.epoch) {
+      throw new HyperscaleError('conflict', `epoch ${open.epoch} of ${volume.name} is fenced here`);
+    }
+    const { proxy } = worker;
+    worker.setProxy(null);
+    await proxy?.handle.kill();
+    await engine.layers.burn(keyOf(worker.id, open));
+    worker.setHead(await prepared.serve(spec));
+  });
+}
+
+async function headSpec(
+  worker: VolumeWorker,
+  volume: Volume,
+  open: UnsealedLayer,
+): Promise<HeadSpec> {
+  const { self } = worker.context;
+  return {
+    volume: volume.id,
+    sizeBytes: open.sizeBytes,
+    maxIops: volume.policy.maxIops,
+    sealed: await findSources(worker, volume),
+    open: {
+      layer: keyOf(volume.id, open),
+      local: true,
+      peers: open.members.filter((m) => m.node !== self.node).map((m) => exportOf(worker, m.node)),
+    },
+    sessions: volume.attachments.map((a) => a.session),
+  };
+}
+
+/**
+ * Where each sealed layer is read from: this node's file, or one live peer
+ * that has been asked to export it.
+ * @throws `unavailable` when a layer has no clean copy on a live node.
+ */
+async function findSources(
+  worker: VolumeWorker,
+  volume: Volume,
+): Promise<LayerSource[]> {
+  return Promise.all(
+    volume.chain.map(async (layer) => {
+      const key = keyOf(volume.id, layer);
+      if (replicaOn(layer, worker.context.self.node)?.state === 'clean') {
+        return { layer: key, local: true, peers: [] };
+      }
+      const from = await serveFromPeer(worker, volume, layer, key);
+      return { layer: key, local: false, peers: [exportOf(worker, from)] };
+    }),
+  );
+}
+
+async function serveFromPeer(
+  worker: VolumeWorker,
+  volume: Volume,
+  layer: SealedLayer,
+  key: LayerKey,
+): Promise<string> {
+  const failed = worker.failed();
+  const nodes = worker.context.nodes();
+  const holders = cleanReplicas(layer).filter((r) => !failed.has(r.node));
+  const tried: string[] = [];
+  for (const { node } of holders) {
+    if (nodes.find((n) => n.name === node)?.lease == null) continue;
+    try {
+      await worker.context.peers.of(node, { timeoutMs: prepareTimeoutMs }).serveLayer(key);
+      return node;
+    } catch (error) {
+      tried.push(`${node}: ${errorText(error)}`);
+    }
+  }
+  const names = cleanReplicas(layer).map((r) => r.node);
+  throw new HyperscaleError(
+    'unavailable',
+    `layer ${layer.epoch} of ${volume.name} can be read nowhere: its clean copies are on ${names.join(', ')}${tried.length > 0 ? ` (${tried.join('; ')})` : ', which are down'}`,
+    { hint: `Bring back ${names.join(' or ')}.`, values: { volume: volume.id, layer: layer.id } },
+  );
+}
+
+function exportOf(worker: VolumeWorker, node: string) {
+  const view = worker.context.nodes().find((n) => n.name === node);
+  if (view === undefined) {
+    throw new HyperscaleError('not-found', `node ${node} is not registered`);
+  }
+  return { node, address: view.address, port: view.replicaPort };
+}
+
+function keyOf(volume: string, layer: { id: string; epoch: number }): LayerKey {
+  return { volume, layer: layer.id, epoch: layer.epoch };
+}
+
+function describe(volume: Volume, next: UnsealedLayer, reason: RollReason): string {
+  const members = next.members.map((m) => m.node).join(', ');
+  return `Volume ${volume.name} writes epoch ${next.epoch} to ${members} (${reason}).`;
+}

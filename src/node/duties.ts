@@ -1,0 +1,223 @@
+/**
+ * What this node has to do next for one volume, from its record, the nodes, and what runs here.
+ * Pure: the worker executes the answer and asks again.
+ */
+import type { HeadState } from '../engine/engine.ts';
+import { placeMembers } from '../volume/placement.ts';
+import { attachmentOn, cleanReplicas, replicaOn } from '../volume/queries.ts';
+import type { NodeName, NodeView, RollReason, UnsealedLayer, Volume } from '../volume/types.ts';
+import type { Self } from './context.ts';
+
+export type LocalView = {
+  head: HeadState | null;
+  /** A head was started here for the open layer (it may be dead by now). */
+  openLayerBurnt: boolean;
+  proxy: { session: string; headNode: NodeName } | null;
+  gateways: string[];
+  /** Peers whose replica server failed or answered an error. */
+  failed: ReadonlySet<NodeName>;
+  /** Peers that failed a short while ago and are not to be asked yet. */
+  avoid: ReadonlySet<NodeName>;
+  /** The head has served long enough for a change that is not urgent. */
+  settled: boolean;
+  /** False while what the store's cache says of other nodes' leases cannot be believed. */
+  leasesKnown: boolean;
+};
+
+export type Duty =
+  | { kind: 'kill-head'; why: string }
+  | { kind: 'stop-proxy' }
+  | { kind: 'stop-gateway'; session: string }
+  | { kind: 'open' }
+  | { kind: 'complete-roll' }
+  | { kind: 'abandon-opening'; layer: string }
+  | { kind: 'start-head' }
+  | { kind: 'roll'; reason: RollReason }
+  | { kind: 'close' }
+  | { kind: 'sync-sessions'; add: string[]; remove: string[] }
+  | { kind: 'start-proxy'; headNode: NodeName; session: string }
+  | { kind: 'begin-fencing'; writer: NodeName; revoke: NodeName[] }
+  | { kind: 'complete-fencing' }
+  | { kind: 'drop-attachment'; host: NodeName };
+
+type Situation = { volume: Volume; self: Self; nodes: readonly NodeView[]; local: LocalView };
+
+/** The most urgent duty, or null when everything is as it should be. */
+export function nextDuty(situation: Situation): Duty | null {
+  return staleProcess(situation) ?? phaseDuty(situation);
+}
+
+/** Rules 13, 14: what belongs to another epoch or a revoked session goes first. */
+function staleProcess({ volume, self, local }: Situation): Duty | null {
+  const { tail } = volume;
+  const { head, proxy } = local;
+  if (head !== null) {
+    const current =
+      (tail.phase === 'open' && tail.layer.id === head.layer && tail.layer.writer === self.node) ||
+      (tail.phase === 'opening' &&
+        tail.closing?.id === head.layer &&
+        tail.next.writer === self.node);
+    if (!current) return { kind: 'kill-head', why: `the volume is ${tail.phase} without it` };
+  }
+  const mine = attachmentOn(volume, self.node);
+  if (proxy !== null) {
+    const moved = tail.phase === 'open' && tail.layer.writer !== proxy.headNode;
+    if (mine?.session !== proxy.session || moved) return { kind: 'stop-proxy' };
+  }
+  const sessions = volume.attachments.map((a) => a.session);
+  const gone = local.gateways.find((session) => head === null || !sessions.includes(session));
+  const rolling = tail.phase === 'opening' && tail.next.writer === self.node;
+  if (gone !== undefined && !(rolling && sessions.includes(gone))) {
+    return { kind: 'stop-gateway', session: gone };
+  }
+  return null;
+}
+
+function phaseDuty(situation: Situation): Duty | null {
+  const { volume, self, local } = situation;
+  const { tail } = volume;
+  const mine = attachmentOn(volume, self.node);
+  if (mine !== undefined && mine.boot !== self.boot) {
+    // Its consumer lived in an earlier boot of this host and can never come back.
+    return { kind: 'drop-attachment', host: self.node };
+  }
+  switch (tail.phase) {
+    case 'deleting':
+      return null;
+    case 'idle':
+      return firstLiveHost(situation) === self.node ? { kind: 'open' } : null;
+    case 'opening':
+      return openingDuty(situation, tail.next, tail.closing);
+    case 'open':
+      return tail.layer.writer === self.node
+        ? writerDuty(situation, tail.layer)
+        : consumerDuty(situation, tail.layer);
+    case 'fencing': {
+      if (tail.taker === self.node) return { kind: 'complete-fencing' };
+      if (!local.leasesKnown || isUp(situation, tail.taker) || !mayTakeOver(situation)) return null;
+      return { kind: 'begin-fencing', writer: tail.unsealed.writer, revoke: [] };
+    }
+  }
+}
+
+function openingDuty(
+  situation: Situation,
+  next: UnsealedLayer,
+  closing: UnsealedLayer | null,
+): Duty | null {
+  const { volume, self, local } = situation;
+  const mine = attachmentOn(volume, self.node);
+  const bootChanged = next.members[0]?.boot !== bootOf(situation, next.writer);
+  if (next.writer === self.node) {
+    if (closing === null) {
+      if (mine === undefined || bootChanged) return { kind: 'abandon-opening', layer: next.id };
+    } else if (bootChanged) {
+      return { kind: 'begin-fencing', writer: self.node, revoke: [] };
+    }
+    return { kind: 'complete-roll' };
+  }
+  if (!local.leasesKnown || isUp(situation, next.writer)) return null;
+  if (closing === null) {
+    return mine === undefined ? null : { kind: 'abandon-opening', layer: next.id };
+  }
+  return mayTakeOver(situation)
+    ? { kind: 'begin-fencing', writer: next.writer, revoke: [next.writer] }
+    : null;
+}
+
+function writerDuty(situation: Situation, layer: UnsealedLayer): Duty | null {
+  const { volume, self, local } = situation;
+  const mine = attachmentOn(volume, self.node);
+  if (layer.members[0]?.boot !== self.boot) {
+    return { kind: 'begin-fencing', writer: self.node, revoke: [] };
+  }
+  const { head } = local;
+  if (mine === undefined) return { kind: 'close' };
+  if (head === null) {
+    return local.openLayerBurnt ? { kind: 'roll', reason: 'head-died' } : { kind: 'start-head' };
+  }
+  if (mustEvict(situation, layer, head)) return { kind: 'roll', reason: 'evict' };
+  const wanted = volume.attachments.map((a) => a.session);
+  const remove = head.sessions.filter((s) => !wanted.includes(s));
+  const add = wanted.filter((s) => !head.sessions.includes(s));
+  if (remove.length + add.length > 0) return { kind: 'sync-sessions', add, remove };
+  if (!local.settled) return null;
+  const reason = worthwhileRoll(situation, layer, head);
+  return reason === null ? null : { kind: 'roll', reason };
+}
+
+/** A member failed, or the peer that a sealed layer is read from, and another could take over. */
+function mustEvict({ volume, self, nodes, local }: Situation, layer: UnsealedLayer, head: HeadState) {
+  const { failed } = local;
+  if (layer.members.some((m) => m.node !== self.node && failed.has(m.node))) return true;
+  return head.sealed.some(({ layer: id, from }) => {
+    if (from === null || !failed.has(from)) return false;
+    const sealed = volume.chain.find((l) => l.id === id);
+    return (
+      sealed !== undefined &&
+      cleanReplicas(sealed).some(
+        (r) => !failed.has(r.node) && nodes.some((n) => n.name === r.node && n.lease !== null),
+      )
+    );
+  });
+}
+
+/** Changes that can wait for a quiet moment: a fuller write set, local reads, a shorter chain. */
+function worthwhileRoll(
+  { volume, self, nodes, local }: Situation,
+  layer: UnsealedLayer,
+  head: HeadState,
+): RollReason | null {
+  const unready = new Set([...local.failed, ...local.avoid]);
+  const possible = placeMembers(volume, self.node, nodes, unready);
+  if (possible.length > layer.members.length) return 'add-member';
+  const remote = head.sealed.filter((s) => s.from !== null);
+  const nowLocal = (id: string) => {
+    const sealed = volume.chain.find((l) => l.id === id);
+    return sealed !== undefined && replicaOn(sealed, self.node)?.state === 'clean';
+  };
+  if (remote.length > 0 && remote.every((s) => nowLocal(s.layer))) return 'localise';
+  const ids = new Set(volume.chain.map((l) => l.id));
+  if (head.sealed.some((s) => !ids.has(s.layer))) return 'merged';
+  return null;
+}
+
+function consumerDuty(situation: Situation, layer: UnsealedLayer): Duty | null {
+  const { volume, self, local } = situation;
+  const mine = attachmentOn(volume, self.node);
+  const writerBoot = layer.members[0]?.boot;
+  if (bootOf(situation, layer.writer) === writerBoot) {
+    return mine !== undefined && local.proxy === null
+      ? { kind: 'start-proxy', headNode: layer.writer, session: mine.session }
+      : null;
+  }
+  if (!local.leasesKnown || !mayTakeOver(situation)) return null;
+  return { kind: 'begin-fencing', writer: layer.writer, revoke: [layer.writer] };
+}
+
+/**
+ * A take-over is for a host with a consumer; where nobody has the volume attached, the first live
+ * member ends the epoch so that its copies can be proven.
+ */
+function mayTakeOver(situation: Situation): boolean {
+  const { volume, self } = situation;
+  if (attachmentOn(volume, self.node) !== undefined) return firstLiveHost(situation) === self.node;
+  if (volume.attachments.length > 0) return false;
+  const { tail } = volume;
+  const layer =
+    tail.phase === 'open' ? tail.layer : tail.phase === 'fencing' ? tail.unsealed : null;
+  return layer?.members.find((m) => isUp(situation, m.node))?.node === self.node;
+}
+
+function firstLiveHost(situation: Situation): NodeName | undefined {
+  return situation.volume.attachments.find((a) => bootOf(situation, a.host) === a.boot)?.host;
+}
+
+function bootOf({ nodes, self }: Situation, node: NodeName): string | undefined {
+  if (node === self.node) return self.boot;
+  return nodes.find((n) => n.name === node)?.lease?.boot;
+}
+
+function isUp(situation: Situation, node: NodeName): boolean {
+  return bootOf(situation, node) !== undefined;
+}

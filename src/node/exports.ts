@@ -1,0 +1,69 @@
+import type { LayerKey } from '../engine/engine.ts';
+import { replicaOn } from '../volume/queries.ts';
+import type { Volume } from '../volume/types.ts';
+import type { Self } from './context.ts';
+import type { VolumeWorker } from './volume-worker.ts';
+
+const unexportTimeoutMs = 2_000;
+
+export type WantedExport = { key: LayerKey; writable: boolean };
+
+/**
+ * What this node's replica server must export of a volume: the layer being written, in the boot in
+ * which this node became a member (rule 6), and clean sealed layers that a writer elsewhere reads.
+ */
+export function exportsWanted(volume: Volume, self: Self): WantedExport[] {
+  const { tail } = volume;
+  if (tail.phase !== 'open' || tail.layer.writer === self.node) return [];
+  const wanted: WantedExport[] = [];
+  const { layer } = tail;
+  const member = layer.members.find((m) => m.node === self.node);
+  if (member?.pool === self.pool && member.boot === self.boot) {
+    wanted.push({ key: { volume: volume.id, layer: layer.id, epoch: layer.epoch }, writable: true });
+  }
+  for (const sealed of volume.chain) {
+    if (replicaOn(sealed, self.node)?.state !== 'clean') continue;
+    if (replicaOn(sealed, layer.writer)?.state === 'clean') continue;
+    const key = { volume: volume.id, layer: sealed.id, epoch: sealed.epoch };
+    wanted.push({ key, writable: false });
+  }
+  return wanted;
+}
+
+/** Exports that nothing may write to or read from any more. */
+export function exportsStale(
+  volume: Volume,
+  current: readonly WantedExport[],
+): WantedExport[] {
+  const { tail } = volume;
+  const writable = new Set<string>();
+  if (tail.phase === 'open') writable.add(tail.layer.id);
+  if (tail.phase === 'fencing') writable.add(tail.unsealed.id);
+  if (tail.phase === 'opening') {
+    writable.add(tail.next.id);
+    if (tail.closing !== null) writable.add(tail.closing.id);
+  }
+  const readable = new Set(volume.chain.map((l) => l.id));
+  return current.filter(({ key, writable: w }) => {
+    if (w) return !writable.has(key.layer) && key.epoch <= volume.epoch;
+    // A head may still read what was merged or dropped; such exports go with the file.
+    return tail.phase === 'idle' || (tail.phase === 'deleting' && !readable.has(key.layer));
+  });
+}
+
+/** Makes the exports of this node match the record. */
+export async function syncExports(worker: VolumeWorker, volume: Volume): Promise<void> {
+  const { engine, self } = worker.context;
+  const current = engine.replicas.exports().filter((e) => e.key.volume === volume.id);
+  await worker.gate.run(async () => {
+    for (const { key } of exportsStale(volume, current)) {
+      await engine.replicas.unexport(key.layer, unexportTimeoutMs);
+    }
+    const fence = await engine.layers.fence(volume.id);
+    for (const { key, writable } of exportsWanted(volume, self)) {
+      if (current.some((e) => e.key.layer === key.layer)) continue;
+      if (writable && key.epoch < fence) continue;
+      await engine.replicas.export(key, writable);
+    }
+  });
+}

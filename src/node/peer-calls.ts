@@ -1,0 +1,135 @@
+import type {
+  Endpoint,
+  FenceAnswer,
+  LayerRequest,
+  Manifest,
+  PeerService,
+  Work,
+} from '../api/service.ts';
+import { HyperscaleError } from '../errors.ts';
+import { replicaOn } from '../volume/queries.ts';
+import type { Volume } from '../volume/types.ts';
+import type { Agent } from './agent.ts';
+import type { Context } from './context.ts';
+import { fenceHere } from './fence-here.ts';
+
+/** At most this much of a layer in one answer. */
+const maxReadBytes = 4 << 20;
+/** An attach that is asked for by another node waits this long for the endpoint. */
+const endpointTimeoutMs = 60_000;
+
+/** What this node does when another node's daemon asks. */
+export class PeerCalls implements PeerService {
+  readonly #agent: Agent;
+  readonly #context: Context;
+
+  constructor(agent: Agent) {
+    this.#agent = agent;
+    this.#context = agent.context;
+  }
+
+  async prepareLayer(
+    request: LayerRequest & { sizeBytes: number },
+  ): Promise<{ pool: string; boot: string }> {
+    const { engine, self, store } = this.#context;
+    const worker = this.#agent.worker(request.volume);
+    // A delayed request must not make a layer that the record has dropped meanwhile.
+    const record = await store.readVolume(request.volume);
+    const tail = record?.value.tail;
+    if (tail?.phase !== 'opening' || tail.next.id !== request.layer) {
+      throw new HyperscaleError('conflict', `layer ${request.layer} is not being opened`);
+    }
+    await worker.gate.run(async () => {
+      const fence = await engine.layers.fence(request.volume);
+      if (request.epoch < fence) {
+        throw new HyperscaleError('conflict', `epoch ${request.epoch} is fenced here at ${fence}`);
+      }
+      await engine.layers.create(request, request.sizeBytes);
+      await engine.replicas.export(layerKey(request), true);
+    });
+    return { pool: self.pool, boot: self.boot };
+  }
+
+  fence(request: { volume: string; epoch: number }): Promise<FenceAnswer> {
+    return fenceHere(this.#agent.worker(request.volume), request.epoch);
+  }
+
+  async serveLayer(request: LayerRequest): Promise<void> {
+    await this.#mustBeClean(request);
+    await this.#context.engine.replicas.export(layerKey(request), false);
+  }
+
+  async openGateway(request: { volume: string; session: string }): Promise<{ port: number }> {
+    const worker = this.#agent.worker(request.volume);
+    const signal = AbortSignal.timeout(10_000);
+    await worker.waitUntil(
+      () => worker.head?.state.sessions.includes(request.session) === true,
+      signal,
+    );
+    return worker.gate.run(async () => {
+      const known = worker.gateways.get(request.session);
+      if (known !== undefined) return { port: known.port };
+      const gateway = await this.#context.engine.startGateway(request.volume, request.session);
+      worker.addGateway(gateway);
+      return { port: gateway.port };
+    });
+  }
+
+  async manifest(request: LayerRequest): Promise<Manifest> {
+    await this.#mustBeClean(request);
+    return this.#context.content.manifest(layerKey(request), AbortSignal.timeout(600_000));
+  }
+
+  async readLayer(request: LayerRequest & { offset: number; length: number }): Promise<Buffer> {
+    if (request.length > maxReadBytes) {
+      throw new HyperscaleError('bad-input', `${request.length} bytes are more than one answer holds`);
+    }
+    await this.#mustBeClean(request);
+    return this.#context.content.read(layerKey(request), request.offset, request.length);
+  }
+
+  work(): Work[] {
+    return this.#agent.work.list();
+  }
+
+  attach(volumeId: string): Promise<Endpoint> {
+    this.#mustExist(volumeId);
+    return this.#agent.attach(volumeId, AbortSignal.timeout(endpointTimeoutMs));
+  }
+
+  detach(volumeId: string): Promise<void> {
+    this.#mustExist(volumeId);
+    return this.#agent.detach(volumeId, AbortSignal.timeout(endpointTimeoutMs));
+  }
+
+  seal(volumeId: string): Promise<void> {
+    this.#mustExist(volumeId);
+    return this.#agent.worker(volumeId).seal();
+  }
+
+  #mustExist(volumeId: string): void {
+    if (this.#context.store.volume(volumeId) === undefined) {
+      throw new HyperscaleError('not-found', `there is no volume ${JSON.stringify(volumeId)}`);
+    }
+  }
+
+  /** Only a clean copy of a sealed layer, or of a merge's result, is shown to anybody. */
+  async #mustBeClean(request: LayerRequest): Promise<void> {
+    const { store, self } = this.#context;
+    const cached = store.volume(request.volume)?.value;
+    if (cached !== undefined && holdsClean(cached, request.layer, self.node)) return;
+    const record = await store.readVolume(request.volume);
+    if (record !== undefined && holdsClean(record.value, request.layer, self.node)) return;
+    throw new HyperscaleError('not-allowed', `${self.node} has no clean copy of ${request.layer}`);
+  }
+}
+
+function layerKey({ volume, layer, epoch }: LayerRequest): LayerRequest {
+  return { volume, layer, epoch };
+}
+
+function holdsClean(volume: Volume, layer: string, node: string): boolean {
+  const sealed = volume.chain.find((l) => l.id === layer);
+  const holder = sealed ?? (volume.merge?.into === layer ? volume.merge : undefined);
+  return holder !== undefined && replicaOn(holder, node)?.state === 'clean';
+}

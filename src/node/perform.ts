@@ -1,0 +1,159 @@
+import { detach } from '../volume/attach.ts';
+import { beginFencing } from '../volume/fence.ts';
+import { placeMembers } from '../volume/placement.ts';
+import { abandonOpening, close, prepareOpen, prepareRoll } from '../volume/roll.ts';
+import type { RollReason } from '../volume/types.ts';
+import { completeRoll, startConfirmedHead } from './complete-roll.ts';
+import type { Duty } from './duties.ts';
+import { completeTakeOver } from './take-over.ts';
+import type { VolumeWorker } from './volume-worker.ts';
+
+/** A graceful end of a head that takes longer than this is not waited for. */
+const closeTimeoutMs = 5_000;
+/** Requests of a revoked session must be settled in this time, or the duty is tried again. */
+const revokeTimeoutMs = 3_000;
+
+/** Carries one duty out. @throws whatever keeps it from being done; the worker tries again. */
+export async function performDuty(worker: VolumeWorker, duty: Duty): Promise<void> {
+  const { self, events } = worker.context;
+  const name = worker.volume?.name ?? worker.id;
+  switch (duty.kind) {
+    case 'kill-head':
+      await killHead(worker);
+      events.emit('head.killed', `The head of volume ${name} on ${self.node} was ended: ${duty.why}.`, {
+        volume: worker.id,
+      });
+      return dropSocketWhenUnused(worker);
+    case 'stop-proxy': {
+      const { proxy } = worker;
+      worker.setProxy(null);
+      await proxy?.handle.kill();
+      return dropSocketWhenUnused(worker);
+    }
+    case 'stop-gateway': {
+      const gateway = worker.gateways.get(duty.session);
+      worker.gateways.delete(duty.session);
+      return gateway?.kill();
+    }
+    case 'drop-attachment':
+      await worker.change((v) => detach(v, duty.host));
+      return;
+    case 'open':
+      await prepare(worker, null);
+      return;
+    case 'roll':
+      await prepare(worker, duty.reason);
+      return;
+    case 'complete-roll':
+      return completeRoll(worker);
+    case 'abandon-opening':
+      await worker.change((v) => abandonOpening(v, duty.layer));
+      return;
+    case 'start-head':
+      return startConfirmedHead(worker);
+    case 'close':
+      return closeVolume(worker);
+    case 'sync-sessions':
+      return syncSessions(worker, duty);
+    case 'start-proxy':
+      return startProxy(worker, duty);
+    case 'begin-fencing': {
+      const leaseGone = duty.writer !== self.node;
+      await worker.change(
+        (v) => beginFencing(v, self.node, { writerLeaseGone: true, revoke: duty.revoke }),
+        leaseGone && !hasRebooted(worker, duty.writer) ? { leaseGone: duty.writer } : {},
+      );
+      events.emit('volume.take-over', `${self.node} takes volume ${name} over from ${duty.writer}.`, {
+        volume: worker.id,
+      });
+      return;
+    }
+    case 'complete-fencing':
+      return completeTakeOver(worker);
+  }
+}
+
+/** Prepares the next epoch on this node: `null` for the first one after an idle time. */
+export async function prepare(worker: VolumeWorker, reason: RollReason | null): Promise<void> {
+  const { self, environment } = worker.context;
+  await worker.change((volume) => {
+    const unready = new Set([...worker.failed(), ...worker.avoided()]);
+    const members = placeMembers(volume, self.node, worker.context.nodes(), unready);
+    const next = { id: environment.randomId(), members };
+    return reason === null
+      ? prepareOpen(volume, self.node, next)
+      : prepareRoll(volume, self.node, reason, next);
+  });
+}
+
+export async function killHead(worker: VolumeWorker): Promise<void> {
+  await worker.gate.run(async () => {
+    const { head } = worker;
+    if (head === null) return;
+    worker.setHead(null);
+    await head.kill();
+  });
+}
+
+/** Nobody here uses the volume: ends the head in good order and seals what it wrote. */
+async function closeVolume(worker: VolumeWorker): Promise<void> {
+  const { volume, head } = worker;
+  const { engine, self } = worker.context;
+  const tail = volume?.tail;
+  if (tail?.phase !== 'open') return;
+  const graceful = head !== null && (await head.stop(closeTimeoutMs));
+  await killHead(worker);
+  const { layer } = tail;
+  await engine.layers.sync({ volume: worker.id, layer: layer.id, epoch: layer.epoch });
+  const clean = graceful ? layer.members.map((m) => m.node) : [];
+  await worker.change((v) => close(v, layer.id, self, clean));
+  await dropSocketWhenUnused(worker);
+}
+
+async function syncSessions(
+  worker: VolumeWorker,
+  duty: { add: string[]; remove: string[] },
+): Promise<void> {
+  const { head } = worker;
+  if (head === null) return;
+  // Rule 15: a new session is served only after the requests of the old ones are settled.
+  for (const session of duty.remove) {
+    await worker.gateways.get(session)?.kill();
+    worker.gateways.delete(session);
+    await head.removeSession(session, revokeTimeoutMs);
+  }
+  for (const session of duty.add) await head.addSession(session);
+}
+
+async function startProxy(
+  worker: VolumeWorker,
+  duty: { headNode: string; session: string },
+): Promise<void> {
+  const { peers, engine } = worker.context;
+  const node = worker.context.nodes().find((n) => n.name === duty.headNode);
+  const { port } = await peers
+    .of(duty.headNode)
+    .openGateway({ volume: worker.id, session: duty.session });
+  const handle = await engine.startProxy({
+    volume: worker.id,
+    session: duty.session,
+    address: node?.address ?? '',
+    port,
+    headNode: duty.headNode,
+  });
+  worker.setProxy({ handle, headNode: duty.headNode, session: duty.session });
+}
+
+async function dropSocketWhenUnused(worker: VolumeWorker): Promise<void> {
+  const { engine, self } = worker.context;
+  const attached = worker.volume?.attachments.some((a) => a.host === self.node) ?? false;
+  if (!attached && worker.head === null && worker.proxy === null) {
+    await engine.removeAttachSocket(worker.id);
+  }
+}
+
+/** True when the writer's node is up again in another boot: its old head is gone for sure. */
+function hasRebooted(worker: VolumeWorker, writer: string): boolean {
+  const lease = worker.context.nodes().find((n) => n.name === writer)?.lease;
+  return lease !== null && lease !== undefined;
+}

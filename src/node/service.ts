@@ -1,0 +1,171 @@
+import type {
+  Endpoint,
+  NodeEvent,
+  NodeService,
+  PeerService,
+  Work,
+} from '../api/service.ts';
+import { HyperscaleError } from '../errors.ts';
+import type { Versioned } from '../store/store.ts';
+import { createVolume } from '../volume/create.ts';
+import { detach } from '../volume/attach.ts';
+import { isGone, markDeleted } from '../volume/delete.ts';
+import { hasRoom } from '../volume/placement.ts';
+import { copiesWanted } from '../volume/policy.ts';
+import { attachmentOn, writerOf } from '../volume/queries.ts';
+import type { NodeView, Policy, Volume } from '../volume/types.ts';
+import type { Agent } from './agent.ts';
+import type { Context } from './context.ts';
+import { PeerCalls } from './peer-calls.ts';
+
+/** What one node's daemon does for the API. */
+export class Service implements NodeService {
+  readonly nodeName: string;
+  readonly version: string;
+  readonly peer: PeerService;
+  readonly #agent: Agent;
+  readonly #context: Context;
+
+  constructor(agent: Agent, version: string, newVolumeId: () => string) {
+    this.#agent = agent;
+    this.#context = agent.context;
+    this.nodeName = agent.context.self.node;
+    this.version = version;
+    this.peer = new PeerCalls(agent);
+    this.#newVolumeId = newVolumeId;
+  }
+
+  readonly #newVolumeId: () => string;
+
+  storeConnected(): boolean {
+    return this.#context.store.connected();
+  }
+
+  nodes(): NodeView[] {
+    return this.#context.store.nodes();
+  }
+
+  volumes(): Versioned<Volume>[] {
+    return this.#context.store.volumes();
+  }
+
+  volume(idOrName: string): Versioned<Volume> {
+    const { store } = this.#context;
+    const found = store.volumeNamed(idOrName) ?? store.volume(idOrName);
+    if (found === undefined) {
+      throw new HyperscaleError('not-found', `there is no volume ${JSON.stringify(idOrName)}`, {
+        hint: 'List them with: hscli volume list',
+      });
+    }
+    return found;
+  }
+
+  async createVolume(request: {
+    name: string;
+    sizeBytes: number;
+    policy: Policy;
+  }): Promise<Volume> {
+    const wanted = copiesWanted(request.policy);
+    const up = this.nodes().filter((n) => n.lease !== null);
+    const roomy = up.filter(hasRoom);
+    if (roomy.length < wanted) {
+      throw new HyperscaleError(
+        roomy.length < up.length ? 'no-space' : 'not-enough-nodes',
+        `policy ${request.policy.name} needs ${wanted} nodes with room; ${up.length} nodes are up and ${roomy.length} of them have room`,
+        { hint: 'Start more nodes, free space, or choose a policy with fewer reflections.' },
+      );
+    }
+    const volume = createVolume({
+      id: this.#newVolumeId(),
+      ...request,
+      createdAt: this.#context.environment.now(),
+    });
+    const operation = this.#context.environment.randomId();
+    return (await this.#context.store.create({ ...volume, operation })).value;
+  }
+
+  async attach(idOrName: string, host: string, signal: AbortSignal): Promise<Endpoint> {
+    const { value } = this.volume(idOrName);
+    if (host === this.nodeName) return this.#agent.attach(value.id, signal);
+    this.#mustBeUp(host);
+    return this.#context.peers.of(host, { signal }).attach(value.id);
+  }
+
+  async detach(idOrName: string, host: string, signal: AbortSignal): Promise<void> {
+    const { value } = this.volume(idOrName);
+    if (host === this.nodeName) return this.#agent.detach(value.id, signal);
+    const node = this.#known(host);
+    if (attachmentOn(value, host) === undefined) return;
+    if (node.lease !== null) {
+      await this.#context.peers.of(host, { signal }).detach(value.id);
+      return;
+    }
+    // Its consumer is gone with its host; the record alone decides that it never comes back.
+    await this.#agent.worker(value.id).change((v) => detach(v, host));
+  }
+
+  async seal(idOrName: string, signal: AbortSignal): Promise<Volume> {
+    const { value } = this.volume(idOrName);
+    const writer = writerOf(value);
+    if (writer === null || value.tail.phase !== 'open') {
+      throw new HyperscaleError('not-allowed', `volume ${value.name} is ${value.tail.phase}`, {
+        hint: 'Only a volume that is attached has an open layer to seal.',
+      });
+    }
+    if (writer === this.nodeName) await this.#agent.worker(value.id).seal();
+    else await this.#context.peers.of(writer, { signal }).seal(value.id);
+    const now = await this.#context.store.readVolume(value.id);
+    return now?.value ?? value;
+  }
+
+  async deleteVolume(idOrName: string): Promise<void> {
+    const { value } = this.volume(idOrName);
+    const deleted = await this.#agent.worker(value.id).change(markDeleted);
+    if (!isGone(deleted)) return;
+    const record = this.#context.store.volume(value.id);
+    if (record !== undefined && isGone(record.value)) await this.#context.store.remove(record);
+  }
+
+  async work(cluster: boolean): Promise<Work[]> {
+    const mine = this.#agent.work.list();
+    if (!cluster) return mine;
+    const others = this.nodes()
+      .filter((n) => n.name !== this.nodeName && n.lease !== null)
+      .map(async (n) => {
+        try {
+          return await this.#context.peers.of(n.name, { timeoutMs: 1_000 }).work();
+        } catch {
+          // A node that does not answer now has nothing to show; its state is in the node list.
+          return [];
+        }
+      });
+    return [mine, ...(await Promise.all(others))].flat();
+  }
+
+  eventsAfter(after: number): NodeEvent[] {
+    return this.#context.events.after(after);
+  }
+
+  onEvent(listener: (event: NodeEvent) => void): () => void {
+    return this.#context.events.onEvent(listener);
+  }
+
+  #known(host: string): NodeView {
+    const node = this.#context.store.node(host);
+    if (node === undefined) {
+      throw new HyperscaleError('not-found', `there is no node ${JSON.stringify(host)}`, {
+        hint: 'List them with: hscli node list',
+      });
+    }
+    return node;
+  }
+
+  #mustBeUp(host: string): void {
+    if (this.#known(host).lease === null) {
+      throw new HyperscaleError('node-down', `node ${host} is down`, {
+        hint: 'Start hyperscaled on it, or attach on another node.',
+      });
+    }
+  }
+}
+

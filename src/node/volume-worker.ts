@@ -1,0 +1,333 @@
+import type { GatewayHandle, HeadHandle, HeadFault, ProxyHandle } from '../engine/engine.ts';
+import { errorText, isHyperscaleError, HyperscaleError } from '../errors.ts';
+import { assertStep } from '../volume/invariants.ts';
+import { attachmentOn, writerOf } from '../volume/queries.ts';
+import type { Volume } from '../volume/types.ts';
+import type { Context } from './context.ts';
+import { nextDuty, type Duty, type LocalView } from './duties.ts';
+import { performDuty } from './perform.ts';
+import { Serial } from '../engine/serial.ts';
+
+/** A head serves this long before a change that is not urgent interrupts it. */
+const settleMs = 2_000;
+/** A peer that could not prepare a layer is not asked again for this long. */
+const avoidMs = 5_000;
+const firstRetryMs = 100;
+const lastRetryMs = 5_000;
+/** A swap that keeps meeting other writers gives up after this many rounds; the loop goes on. */
+const swapRounds = 8;
+
+/**
+ * Makes this node do its part for one volume: looks at the record, does the most urgent duty, looks
+ * again. One duty at a time; everything that matters survives in the record and in named processes.
+ */
+export class VolumeWorker {
+  readonly id: string;
+  readonly context: Context;
+  /** Serialises what fences and what starts writers, so that no head starts behind a fence. */
+  readonly gate = new Serial();
+  head: HeadHandle | null = null;
+  proxy: { handle: ProxyHandle; headNode: string; session: string } | null = null;
+  readonly gateways = new Map<string, GatewayHandle>();
+  /** Members that answered an error in the epoch of the head that runs. */
+  readonly memberErrors = new Set<string>();
+  readonly #avoid = new Map<string, number>();
+  #headSince = 0;
+  #running = false;
+  #again = false;
+  #ended = false;
+  #failures = 0;
+  readonly #timers = new Set<() => void>();
+  #sealWanted: { resolve: () => void; reject: (error: unknown) => void }[] = [];
+  readonly #waiters = new Set<() => void>();
+  readonly #headChanged: () => void;
+
+  constructor(context: Context, id: string, headChanged: () => void) {
+    this.context = context;
+    this.id = id;
+    this.#headChanged = headChanged;
+  }
+
+  /** The record as the cache has it; undefined when the volume is gone. */
+  get volume(): Volume | undefined {
+    return this.context.store.volume(this.id)?.value;
+  }
+
+  /** Look again soon; cheap, may be called at any time. */
+  kick(): void {
+    if (this.#ended) return;
+    this.#again = true;
+    if (!this.#running) void this.#run();
+  }
+
+  end(): void {
+    this.#ended = true;
+    for (const cancel of this.#timers) cancel();
+    this.#timers.clear();
+  }
+
+  /**
+   * Applies a transition to the newest record and swaps it in, again when somebody else was faster.
+   * @throws what the transition throws when it does not fit any more, `conflict` when it never won.
+   */
+  async change(
+    step: (volume: Volume) => Volume,
+    options: { leaseGone?: string } = {},
+  ): Promise<Volume> {
+    const { store, environment } = this.context;
+    for (let round = 0; round < swapRounds; round += 1) {
+      const previous = round === 0 ? store.volume(this.id) : await store.readVolume(this.id);
+      if (previous === undefined) {
+        throw new HyperscaleError('not-found', `volume ${this.id} does not exist any more`);
+      }
+      const next = step(previous.value);
+      if (next === previous.value) return next;
+      assertStep(previous.value, next);
+      const operation = environment.randomId();
+      const swapped = await store.swap(previous, { ...next, operation }, options);
+      if (swapped !== undefined) return swapped.value;
+    }
+    throw new HyperscaleError('conflict', `volume ${this.id} is being changed by others`, {
+      hint: 'Try again.',
+    });
+  }
+
+  setHead(head: HeadHandle | null): void {
+    this.head = head;
+    this.memberErrors.clear();
+    this.#headSince = this.context.environment.monotonic();
+    head?.onFault((fault) => this.#headFault(head, fault));
+    if (head !== null) this.#kickAfter(settleMs + 50);
+    this.#headChanged();
+    this.#notify();
+  }
+
+  setProxy(proxy: VolumeWorker['proxy']): void {
+    this.proxy = proxy;
+    proxy?.handle.onExit(() => {
+      if (this.proxy?.handle !== proxy.handle) return;
+      this.proxy = null;
+      this.kick();
+    });
+    this.#notify();
+  }
+
+  addGateway(gateway: GatewayHandle): void {
+    this.gateways.set(gateway.session, gateway);
+    gateway.onExit(() => {
+      if (this.gateways.get(gateway.session) === gateway) this.gateways.delete(gateway.session);
+      this.kick();
+    });
+  }
+
+  /** Leaves a peer alone for a while after it could not do its part. */
+  avoid(node: string): void {
+    this.#avoid.set(node, this.context.environment.monotonic() + avoidMs);
+    this.#kickAfter(avoidMs + 50);
+  }
+
+  avoided(): Set<string> {
+    const now = this.context.environment.monotonic();
+    return new Set([...this.#avoid].filter(([, until]) => until > now).map(([node]) => node));
+  }
+
+  /** Peers whose replica server failed, of those that the head depends on. */
+  failed(): Set<string> {
+    const failed = new Set(this.memberErrors);
+    for (const node of this.dependsOn()) {
+      if (this.context.health.failure(node) !== null) failed.add(node);
+    }
+    return failed;
+  }
+
+  /** Nodes whose replica servers the head here writes to or reads from. */
+  dependsOn(): Set<string> {
+    const state = this.head?.state;
+    if (state === undefined) return new Set();
+    const sources = state.sealed.map((s) => s.from).filter((n) => n !== null);
+    return new Set([...state.peers, ...sources]);
+  }
+
+  /** True when this host's consumers of the given session are served. */
+  serves(session: string): boolean {
+    const { head, proxy, volume } = this;
+    if (proxy?.session === session) return true;
+    if (head === null || volume?.tail.phase !== 'open') return false;
+    return volume.tail.layer.id === head.state.layer && head.state.sessions.includes(session);
+  }
+
+  /** Resolves when `met` holds after some change here; rejects on abort. */
+  async waitUntil(met: () => boolean, signal: AbortSignal): Promise<void> {
+    while (!met()) {
+      signal.throwIfAborted();
+      await new Promise<void>((resolve) => {
+        const done = () => {
+          this.#waiters.delete(done);
+          signal.removeEventListener('abort', done);
+          resolve();
+        };
+        this.#waiters.add(done);
+        signal.addEventListener('abort', done);
+      });
+    }
+  }
+
+  /** Asks for a new epoch; resolves when it is open. */
+  seal(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#sealWanted.push({ resolve, reject });
+      this.kick();
+    });
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    try {
+      while (this.#again && !this.#ended) {
+        this.#again = false;
+        await this.#once();
+      }
+    } finally {
+      this.#running = false;
+      this.#notify();
+    }
+  }
+
+  async #once(): Promise<void> {
+    const { log } = this.context;
+    try {
+      const duty = await this.#duty();
+      if (duty === null) {
+        this.#failures = 0;
+        return;
+      }
+      log.debug({ volume: this.id, duty }, 'duty');
+      await performDuty(this, duty);
+      this.#failures = 0;
+      this.#again = true;
+      this.#notify();
+    } catch (error) {
+      this.#failures += 1;
+      const delay = Math.min(firstRetryMs * 2 ** Math.min(this.#failures - 1, 10), lastRetryMs);
+      const expected = isHyperscaleError(error, 'conflict');
+      log[expected ? 'debug' : 'warn'](
+        { volume: this.id, error: errorText(error), retryMs: delay },
+        'duty failed; it is tried again',
+      );
+      if (!expected && this.#failures === 1) {
+        const name = this.volume?.name ?? this.id;
+        this.context.events.emit('volume.waiting', `Volume ${name}: ${errorText(error)}`, {
+          volume: this.id,
+        });
+      }
+      this.#kickAfter(delay);
+      this.#notify();
+    }
+  }
+
+  async #duty(): Promise<Duty | null> {
+    const { volume } = this;
+    if (volume === undefined) {
+      if (this.head !== null) return { kind: 'kill-head', why: 'the volume is gone' };
+      if (this.proxy !== null) return { kind: 'stop-proxy' };
+      return null;
+    }
+    const { self } = this.context;
+    const duty = nextDuty({
+      volume,
+      self,
+      nodes: this.context.nodes(),
+      local: await this.#local(volume),
+    });
+    if (duty !== null || this.#sealWanted.length === 0) return duty;
+    const wanted = this.#sealWanted.splice(0);
+    const { tail } = volume;
+    if (tail.phase !== 'open' || tail.layer.writer !== self.node || this.head === null) {
+      const error = new HyperscaleError('not-allowed', `volume ${volume.name} is not open here`);
+      for (const { reject } of wanted) reject(error);
+      return null;
+    }
+    try {
+      await performDuty(this, { kind: 'roll', reason: 'seal' });
+      await performDuty(this, { kind: 'complete-roll' });
+      for (const { resolve } of wanted) resolve();
+    } catch (error) {
+      for (const { reject } of wanted) reject(error);
+      throw error;
+    }
+    this.#again = true;
+    return null;
+  }
+
+  async #local(volume: Volume): Promise<LocalView> {
+    const { engine, environment, self } = this.context;
+    const { tail } = volume;
+    const asks = tail.phase === 'open' && tail.layer.writer === self.node && this.head === null;
+    return {
+      head: this.head?.state ?? null,
+      openLayerBurnt:
+        asks &&
+        (await engine.layers.isBurnt({
+          volume: this.id,
+          layer: tail.layer.id,
+          epoch: tail.layer.epoch,
+        })),
+      proxy: this.proxy && { session: this.proxy.session, headNode: this.proxy.headNode },
+      gateways: [...this.gateways.keys()],
+      failed: this.failed(),
+      avoid: this.avoided(),
+      settled: this.head !== null && environment.monotonic() - this.#headSince >= settleMs,
+      leasesKnown: this.context.store.connected() && this.context.leasesKnown(),
+    };
+  }
+
+  #headFault(head: HeadHandle, fault: HeadFault): void {
+    if (this.head !== head) return;
+    const { events, log, self } = this.context;
+    const name = this.volume?.name ?? this.id;
+    if (fault.kind === 'died') {
+      log.warn({ volume: this.id, pid: head.state.pid }, 'the head died');
+      events.emit('head.died', `The head of volume ${name} on ${self.node} died.`, {
+        volume: this.id,
+      });
+      this.setHead(null);
+    } else {
+      const node = fault.node ?? self.node;
+      log.warn({ volume: this.id, node, error: fault.error }, 'a member answered an error');
+      if (!this.memberErrors.has(node)) {
+        events.emit('member.failed', `${node} answered an error for volume ${name}: ${fault.error}`, {
+          volume: this.id,
+        });
+      }
+      this.memberErrors.add(node);
+    }
+    this.kick();
+  }
+
+  #kickAfter(milliseconds: number): void {
+    const cancel = this.context.environment.after(milliseconds, () => {
+      this.#timers.delete(cancel);
+      this.kick();
+    });
+    this.#timers.add(cancel);
+  }
+
+  #notify(): void {
+    for (const waiter of [...this.#waiters]) waiter();
+  }
+
+  /** Call when the record changed, so that those who wait look again. */
+  changed(): void {
+    this.#notify();
+    this.kick();
+  }
+
+  /** The endpoint of this host is gone: nothing serves or forwards, and nothing is open here. */
+  detached(): boolean {
+    const { volume, context } = this;
+    if (this.proxy !== null || this.head !== null) return false;
+    if (volume === undefined) return true;
+    const mine = attachmentOn(volume, context.self.node);
+    return mine === undefined && writerOf(volume) !== context.self.node;
+  }
+}
