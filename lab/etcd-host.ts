@@ -1,0 +1,84 @@
+/** A host of a lab that runs nothing but etcd, as an operator's own etcd would be. */
+import type { ChildProcess } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { ended, inNamespace, spawnLogged, untilAnswering } from './child.ts';
+import type { LabNetwork } from './net.ts';
+import { signal } from './processes.ts';
+
+/** etcd's own default ports (etcd configuration reference). */
+const clientPort = 2379;
+const peerPort = 2380;
+
+export class EtcdHost {
+  readonly name: string;
+  /** What daemons get as their `etcd` endpoint. */
+  readonly endpoint: string;
+  readonly logFile: string;
+  readonly #command: string[];
+  readonly #network: LabNetwork;
+  #child: ChildProcess | undefined;
+
+  /** The host `name` must exist in `network`; `base` is the lab's directory. */
+  constructor(network: LabNetwork, base: string, name: string) {
+    const directory = join(base, name);
+    mkdirSync(directory);
+    const peer = `http://${network.address(name)}:${peerPort}`;
+    this.name = name;
+    this.endpoint = `http://${network.address(name)}:${clientPort}`;
+    this.logFile = join(directory, 'etcd.log');
+    this.#network = network;
+    this.#command = ['etcd', '--name', name, '--data-dir', join(directory, 'data')];
+    this.#command.push('--listen-client-urls', this.endpoint, '--listen-peer-urls', peer);
+    this.#command.push('--advertise-client-urls', this.endpoint);
+    this.#command.push(
+      '--initial-advertise-peer-urls',
+      peer,
+      '--initial-cluster',
+      `${name}=${peer}`,
+    );
+  }
+
+  /** Starts etcd on its data; resolves once it is healthy. */
+  async start(): Promise<void> {
+    const child = spawnLogged(this.#placed(this.#command), this.logFile);
+    this.#child = child;
+    const health = ['etcdctl', '--endpoints', this.endpoint, 'endpoint', 'health'];
+    const answers = async (): Promise<boolean> => {
+      const asked = spawnLogged(this.#placed(['env', 'ETCDCTL_API=3', ...health]), '/dev/null');
+      return (await ended(asked)) === 'exit status 0';
+    };
+    await untilAnswering('etcd', child, this.logFile, answers, 30_000);
+  }
+
+  #placed(command: string[]): string[] {
+    return inNamespace(this.#network.namespace(this.name), command);
+  }
+
+  #signal(name: NodeJS.Signals): void {
+    if (this.#child?.pid !== undefined && this.#child.exitCode === null) {
+      signal(this.#child.pid, name);
+    }
+  }
+
+  /** Ends etcd by SIGKILL and waits for it; `start` continues on the same data. */
+  async kill(): Promise<void> {
+    if (this.#child !== undefined) {
+      this.#signal('SIGKILL');
+      await ended(this.#child);
+    }
+  }
+
+  freeze(): void {
+    this.#signal('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.#signal('SIGCONT');
+  }
+
+  /** Lets this process end while etcd runs on. */
+  detach(): void {
+    this.#child?.unref();
+  }
+}
