@@ -74,7 +74,10 @@ export class Guest {
     });
   }
 
-  /** Starts QEMU; resolves when it has opened the disk and runs. Fails with what QEMU said. */
+  /**
+   * Starts QEMU; resolves when it has opened the disk and runs. Fails with what QEMU said, as
+   * `engine`; a server that accepts and never answers holds it up until `signal` is aborted.
+   */
   static async start(options: GuestOptions): Promise<Guest> {
     options.signal?.throwIfAborted();
     const { command, monitorSocket, kernelSocket } = qemuCommand(options);
@@ -118,7 +121,6 @@ export class Guest {
       throw this.#failure('its QEMU ended at the start');
     });
     await Promise.race([connect(), ended]);
-    ended.catch(() => undefined);
   }
 
   /** All records reported so far, in order. */

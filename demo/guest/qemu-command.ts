@@ -67,7 +67,8 @@ export function qemuCommand(options: GuestOptions): {
     ...(options.netns === undefined ? [] : ['ip', 'netns', 'exec', options.netns]),
     // Each command here replaces the one before it, so QEMU itself is our child and dies with us.
     ...['setpriv', '--pdeathsig', 'KILL', 'qemu-system-x86_64', '-accel', 'tcg'],
-    ...['-machine', 'pc,hpet=off,vmport=off', '-cpu', 'qemu64', '-smp', '1', '-m', '256'],
+    // Without RDRAND the kernel gathers randomness for seconds before mke2fs gets its UUID.
+    ...['-machine', 'pc,hpet=off,vmport=off', '-cpu', 'qemu64,+rdrand', '-smp', '1', '-m', '256'],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
     ...['-kernel', image.kernel, '-initrd', image.initramfs, '-append', kernelArguments(options)],
     ...['-chardev', `stdio,id=console,signal=off,logfile=${file('console.log')}`],

@@ -6,6 +6,7 @@ import {
   type FastifyError,
   type FastifyInstance,
   fastify,
+  LogController,
   type RawReplyDefaultExpression,
   type RawRequestDefaultExpression,
   type RawServerDefault,
@@ -41,7 +42,7 @@ export async function buildApp(
 ): Promise<App> {
   const app: App = fastify({
     loggerInstance: log,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: bodyLimitBytes,
     routerOptions: { maxParamLength: urlPartLimit },
     // Streams of events would keep a closing daemon waiting.

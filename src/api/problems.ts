@@ -25,7 +25,7 @@ export function problemFor(
     }
     return problemOf(error);
   }
-  if (request.raw.destroyed && error.name === 'AbortError') {
+  if (request.socket.destroyed && error.name === 'AbortError') {
     return problemOf(new HyperscaleError('cancelled', 'the client went away'));
   }
   if ('validation' in error && error.validation !== undefined) {

@@ -1,19 +1,7 @@
 import { type Static, type TObject, Type } from 'typebox';
-import {
-  maxSizeBytes,
-  minSizeBytes,
-  nameMaxLength,
-  namePattern,
-  sizeGrainBytes,
-} from '../volume/names.ts';
-import { builtInPolicies } from '../volume/policy.ts';
+import { AttachVolume, CreateVolume } from './request-schemas.ts';
 
-/**
- * The shapes of the API. They validate requests, they are the types of the answers, and
- * `/openapi.json` is generated from them. Requests refuse unknown fields.
- */
-
-const closed = { additionalProperties: false } as const;
+/** The shapes of the API's answers: types, and what `/openapi.json` says about them. */
 
 /** Refers to a shape by its name, so that the OpenAPI document has it once. */
 export function named<T extends TObject>(schema: T): ReturnType<typeof Type.Unsafe<Static<T>>> {
@@ -22,72 +10,6 @@ export function named<T extends TObject>(schema: T): ReturnType<typeof Type.Unsa
 
 const nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
   Type.Union([schema, Type.Null()]);
-
-const Name = (description: string) =>
-  Type.String({ description, pattern: namePattern, minLength: 1, maxLength: nameMaxLength });
-
-/** A path parameter that has a volume. */
-export const VolumeParams = Type.Object(
-  { volume: Name('Name or id of a volume: 1 to 63 letters, digits, ".", "_", "-".') },
-  closed,
-);
-export const AttachmentParams = Type.Object(
-  { ...VolumeParams.properties, host: Name('Name of a node.') },
-  closed,
-);
-export const NodeParams = Type.Object({ name: Name('Name of a node.') }, closed);
-
-export const CreateVolume = Type.Object(
-  {
-    name: Name(
-      'Unique in the cluster; 1 to 63 letters, digits, ".", "_", "-", the first a letter or digit; not a UUID.',
-    ),
-    sizeBytes: Type.Integer({
-      description: `A multiple of ${sizeGrainBytes}, from 1 MiB to 64 TiB.`,
-      minimum: minSizeBytes,
-      maximum: maxSizeBytes,
-      multipleOf: sizeGrainBytes,
-    }),
-    policy: Type.String({
-      description: `One of ${builtInPolicies.map((p) => p.name).join(', ')}; case does not matter.`,
-      minLength: 1,
-      maxLength: nameMaxLength,
-    }),
-  },
-  { $id: 'CreateVolume', ...closed },
-);
-
-export const AttachVolume = Type.Object(
-  { host: Type.Optional(Name('Node to attach on; the one that answers when absent.')) },
-  { $id: 'AttachVolume', ...closed },
-);
-
-const digits = (description: string) => Type.String({ description, pattern: '^[0-9]{1,16}$' });
-
-export const EventsQuery = Type.Object(
-  {
-    after: Type.Optional(digits('Send kept events newer than this id first; a whole number.')),
-    volume: Type.Optional(Name('Only events of this volume; name or id.')),
-    follow: Type.Optional(
-      Type.Enum(['true', 'false'], {
-        description: 'false: answer the kept events as JSON instead of a stream.',
-      }),
-    ),
-  },
-  closed,
-);
-export const EventsHeaders = Type.Object({
-  'last-event-id': Type.Optional(digits('As `after`; sent by a client that reconnects.')),
-});
-
-export const WorkQuery = Type.Object(
-  {
-    scope: Type.Optional(
-      Type.Enum(['cluster', 'node'], { description: 'All live nodes (default), or this one.' }),
-    ),
-  },
-  closed,
-);
 
 const Count = (description: string) => Type.Integer({ minimum: 0, description });
 const Bytes = Count('Bytes.');

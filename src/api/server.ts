@@ -42,7 +42,7 @@ export function createApi(
       // Renamed into place only when its mode is right, so that nobody else can slip in before.
       const fresh = `${path}~`;
       await rm(fresh, { force: true });
-      await app.listen({ path: fresh });
+      await app.listen({ path: fresh, listenTextResolver: () => `API listens on ${path}` });
       await chmod(fresh, 0o600);
       await rename(fresh, path);
       sockets.push(path);
@@ -64,7 +64,11 @@ export function createApi(
       }
       const app = await open({ via: 'tcp', secret });
       try {
-        await app.listen({ host: address, port });
+        await app.listen({
+          host: address,
+          port,
+          listenTextResolver: (at) => `API listens on ${at}`,
+        });
       } catch (error) {
         throw new HyperscaleError(
           'unavailable',

@@ -3,6 +3,8 @@ import type { Attachment, NodeView, Policy, Volume } from '../volume/types.ts';
 
 /** Progress of background work on a volume on this node, 0 to 1 where it is known. */
 export type Work = {
+  /** Where it is done. */
+  node: string;
   volume: string;
   kind: 'mend' | 'manifest' | 'merge' | 'delete';
   layer: string;

@@ -22,6 +22,7 @@ import { takeLock } from './lock.ts';
 import { NbdPeerHealth } from './nbd-peer-health.ts';
 import { PeerConnections } from './peer-connections.ts';
 import { version } from './version.ts';
+import { keepWatchdog } from './watchdog.ts';
 
 /** Background jobs of all volumes that one node works on at a time. */
 const jobsAtATime = 2;
@@ -68,6 +69,7 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     registeredAt: new Date().toISOString(),
   });
   const lease = await keepLeaseCurrent(store, engine.layers, { ...self, version });
+  const watchdog = keepWatchdog({ ...config, log }, store);
 
   let connectedSince = performance.now() - leasesSettleMs;
   store.onConnection((connected) => {
@@ -106,6 +108,7 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
   agent.stop();
   context.health.watch(new Set());
   lease.stop();
+  watchdog.stop();
   await api.close();
   await context.peers.close();
   await store.close();

@@ -145,24 +145,33 @@ async function verify({ sources, target, signal }: MergeWork): Promise<void> {
       throw mergeError(`the result differs from its sources: ${errorText(error)}`, error);
     },
   );
-  const [holesBefore, holesAfter] = [await holes(before, signal), await holes(after, signal)];
+  // Older layers are not longer than the lowest source, so behind its end there is nothing to hide.
+  const limit = Math.min(...(await Promise.all(sources.map(virtualSize))));
+  const holesBefore = await holes(before, limit, signal);
+  const holesAfter = await holes(after, limit, signal);
   if (holesBefore !== holesAfter) {
     throw mergeError('the result hides other parts of older layers than its sources did');
   }
 }
 
-/** The ranges that a layer below would show through, as text. */
-async function holes(image: string, signal: AbortSignal): Promise<string> {
+/** The ranges below `limit` that a layer below would show through, as text. */
+async function holes(image: string, limit: number, signal: AbortSignal): Promise<string> {
   const output = await runTool('qemu-img', ['map', '-U', '--output=json', image], signal);
   const map = JSON.parse(output) as { start: number; length: number; present: boolean }[];
   const ranges: { start: number; end: number }[] = [];
   for (const { start, length, present } of map) {
-    if (present) continue;
+    if (present || start >= limit) continue;
+    const end = Math.min(start + length, limit);
     const last = ranges.at(-1);
-    if (last?.end === start) last.end += length;
-    else ranges.push({ start, end: start + length });
+    if (last?.end === start) last.end = end;
+    else ranges.push({ start, end });
   }
   return JSON.stringify(ranges);
+}
+
+async function virtualSize(path: string): Promise<number> {
+  const output = await runTool('qemu-img', ['info', '-U', '--output=json', '-f', 'qcow2', path]);
+  return (JSON.parse(output) as { 'virtual-size': number })['virtual-size'];
 }
 
 function chainOf(paths: string[]): string {

@@ -14,6 +14,7 @@ const magic = {
 } as const;
 const option = { info: 6, go: 7 } as const;
 const optionReply = { ack: 1, errorBit: 0x8000_0000 } as const;
+const infoBlockSize = 3;
 const clientFlags = 0b11; // fixed newstyle, no zeroes
 
 /** Nothing that a server has to say in the handshake is longer. */
@@ -131,12 +132,15 @@ export class NbdConnection {
   /** Sends an option about an export. @returns whether the server accepted it */
   async #option(kind: number, name: string): Promise<boolean> {
     const text = Buffer.from(name);
-    const message = Buffer.alloc(16 + 4 + text.length + 2);
+    const message = Buffer.alloc(16 + 4 + text.length + 4);
     magic.option.copy(message, 0);
     message.writeUInt32BE(kind, 8);
-    message.writeUInt32BE(4 + text.length + 2, 12);
+    message.writeUInt32BE(4 + text.length + 4, 12);
     message.writeUInt32BE(text.length, 16);
     text.copy(message, 20);
+    // Without a question for it, QEMU refuses a client of an export that has a block size.
+    message.writeUInt16BE(1, 20 + text.length);
+    message.writeUInt16BE(infoBlockSize, 22 + text.length);
     this.#socket.write(message);
     for (;;) {
       const reply = await this.#input.take(20);

@@ -52,7 +52,7 @@ export class StorageDaemon {
       const said = held.said();
       throw new HyperscaleError(
         'engine',
-        `qemu-storage-daemon did not start: ${said === '' ? errorText(error) : said}`,
+        `qemu-storage-daemon did not start: ${said === '' ? errorText(error) : reasonIn(said)}`,
         { values: { process: files.name, said }, cause: error },
       );
     }
@@ -159,6 +159,11 @@ export class StorageDaemon {
     this.#events = this.#files.readEvents();
     this.#files.remove();
   }
+}
+
+/** What QEMU said without its own name and the option that it quotes. */
+function reasonIn(said: string): string {
+  return said.replaceAll(/^qemu-storage-daemon: (--[a-z-]+ \{.*\}: )?/gm, '');
 }
 
 function parseEvent(line: string): QmpEvent[] {

@@ -2,12 +2,17 @@ import { attach, detach } from '../volume/attach.ts';
 import { attachmentOn } from '../volume/queries.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
 import type { StoreChange } from '../store/store.ts';
-import type { NodeView } from '../volume/types.ts';
+import type { NodeView, Volume } from '../volume/types.ts';
 import type { Endpoint } from '../api/service.ts';
 import { Background, type BackgroundOptions } from './background.ts';
 import type { Context } from './context.ts';
 import { VolumeWorker } from './volume-worker.ts';
 import { WorkList } from './work-list.ts';
+
+/** Spare containers are kept for at most this many different sizes of volumes. */
+const spareSizes = 16;
+/** Changes of many volumes at once refill spares once. */
+const sparesDelayMs = 200;
 
 type Entry = { worker: VolumeWorker; background: Background };
 
@@ -22,6 +27,8 @@ export class Agent {
   readonly #entries = new Map<string, Entry>();
   readonly #down = new Map<string, number>();
   readonly #unsubscribe: (() => void)[] = [];
+  readonly #told = new Map<string, { name: string; text: string }>();
+  #sparesPlanned = false;
 
   constructor(context: Context, limit: BackgroundOptions['limit']) {
     this.context = context;
@@ -56,6 +63,7 @@ export class Agent {
     );
     for (const { value } of store.volumes()) this.worker(value.id);
     this.#kickAll();
+    this.#refillSpares();
   }
 
   stop(): void {
@@ -132,17 +140,45 @@ export class Agent {
     const { worker, background } = this.#entry(change.id);
     worker.changed();
     background.kick();
+    this.#refillSpares();
+    this.#tell(change.id, change.volume?.value ?? null);
+    if (change.volume !== null) return;
+    this.#forget(change.id).catch((error: unknown) => {
+      this.context.log.warn({ volume: change.id, error: errorText(error) }, 'clean-up failed');
+    });
+  }
+
+  /** One event for each phase and epoch of a volume, not for every small change of its record. */
+  #tell(id: string, volume: Volume | null): void {
     const { events } = this.context;
-    if (change.volume !== null) {
-      const { name, tail, epoch } = change.volume.value;
-      events.emit('volume.changed', `Volume ${name} is ${tail.phase} at epoch ${epoch}.`, {
-        volume: change.id,
-      });
+    const told = this.#told.get(id);
+    if (volume === null) {
+      this.#told.delete(id);
+      events.emit('volume.removed', `Volume ${told?.name ?? id} is gone.`, { volume: id });
       return;
     }
-    events.emit('volume.removed', `Volume ${change.id} is gone.`, { volume: change.id });
-    void this.#forget(change.id).catch((error: unknown) => {
-      this.context.log.warn({ volume: change.id, error: errorText(error) }, 'clean-up failed');
+    const { name, tail, epoch } = volume;
+    const text = `Volume ${name} is ${tail.phase} at epoch ${epoch}.`;
+    if (told?.text === text) {
+      events.emit('volume.record', `The record of volume ${name} changed.`, { volume: id });
+      return;
+    }
+    this.#told.set(id, { name, text });
+    events.emit('volume.changed', text, { volume: id });
+  }
+
+  /** The next layer's container is made before it is needed, for any volume of the same size. */
+  #refillSpares(): void {
+    if (this.#sparesPlanned) return;
+    this.#sparesPlanned = true;
+    const { environment, engine, store, log } = this.context;
+    environment.after(sparesDelayMs, () => {
+      this.#sparesPlanned = false;
+      const live = store.volumes().filter(({ value }) => value.tail.phase !== 'deleting');
+      const sizes = [...new Set(live.map(({ value }) => value.sizeBytes))].slice(0, spareSizes);
+      engine.layers.keepSpares(sizes).catch((error: unknown) => {
+        log.warn({ error: errorText(error) }, 'spare layers cannot be made');
+      });
     });
   }
 

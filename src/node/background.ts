@@ -114,6 +114,7 @@ export class Background {
     const { context, id } = this.#worker;
     const { signal } = this.#abort;
     const entry: Work = {
+      node: context.self.node,
       volume: id,
       kind: job.kind,
       layer: job.kind === 'delete' ? '' : job.kind === 'merge' ? job.into : job.layer,

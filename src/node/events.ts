@@ -6,7 +6,8 @@ const kept = 2_000;
 /** What happened on and around this node, newest last, in memory. */
 export class EventLog {
   #events: NodeEvent[] = [];
-  #next = 1;
+  /** Begins above what an earlier run of the daemon gave out, for followers that come back. */
+  #next = Date.now();
   #listeners = new Set<(event: NodeEvent) => void>();
   readonly #node: string;
   readonly #now: () => string;

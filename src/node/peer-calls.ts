@@ -17,6 +17,8 @@ import { fenceHere } from './fence-here.ts';
 const maxReadBytes = 4 << 20;
 /** An attach that is asked for by another node waits this long for the endpoint. */
 const endpointTimeoutMs = 60_000;
+/** A proxy that asks before its session is exported waits this long, and asks again. */
+const gatewayWaitMs = 900;
 
 /** What this node does when another node's daemon asks. */
 export class PeerCalls implements PeerService {
@@ -61,7 +63,7 @@ export class PeerCalls implements PeerService {
 
   async openGateway(request: { volume: string; session: string }): Promise<{ port: number }> {
     const worker = this.#agent.worker(request.volume);
-    const signal = AbortSignal.timeout(10_000);
+    const signal = AbortSignal.timeout(gatewayWaitMs);
     await worker.waitUntil(
       () => worker.head?.state.sessions.includes(request.session) === true,
       signal,

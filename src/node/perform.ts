@@ -12,6 +12,8 @@ import type { VolumeWorker } from './volume-worker.ts';
 const closeTimeoutMs = 5_000;
 /** Requests of a revoked session must be settled in this time, or the duty is tried again. */
 const revokeTimeoutMs = 3_000;
+/** Short, because the head's node may just have died: a take-over must not wait behind it. */
+const gatewayTimeoutMs = 1_000;
 
 /** Carries one duty out. @throws whatever keeps it from being done; the worker tries again. */
 export async function performDuty(worker: VolumeWorker, duty: Duty): Promise<void> {
@@ -132,7 +134,7 @@ async function startProxy(
   const { peers, engine } = worker.context;
   const node = worker.context.nodes().find((n) => n.name === duty.headNode);
   const { port } = await peers
-    .of(duty.headNode)
+    .of(duty.headNode, { timeoutMs: gatewayTimeoutMs })
     .openGateway({ volume: worker.id, session: duty.session });
   const handle = await engine.startProxy({
     volume: worker.id,

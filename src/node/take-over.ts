@@ -1,8 +1,8 @@
 import type { FenceAnswer } from '../api/service.ts';
 import { errorText } from '../errors.ts';
-import { leaseSeconds } from '../store/store.ts';
 import { chooseAuthority, completeFencing, type Fenced } from '../volume/fence.ts';
 import type { Volume } from '../volume/types.ts';
+import { staleReadsEndMs } from '../watchdog/freshness.ts';
 import { fenceHere } from './fence-here.ts';
 import type { VolumeWorker } from './volume-worker.ts';
 
@@ -10,11 +10,6 @@ import type { VolumeWorker } from './volume-worker.ts';
 const fenceTimeoutMs = 3_000;
 /** Once enough members answered, the others get this much longer. */
 const stragglerMs = 200;
-/**
- * A head that was not fenced on its own node may serve reads until its node's lease has run out
- * there (rule 14); a take-over that did not see the lease gone waits for that and a margin.
- */
-const readFenceMs = leaseSeconds * 1_000 + 1_000;
 
 /** Fences the members of the layer that the gone writer may have been writing, and seals it. */
 export async function completeTakeOver(worker: VolumeWorker): Promise<void> {
@@ -22,11 +17,10 @@ export async function completeTakeOver(worker: VolumeWorker): Promise<void> {
   const { self, environment, events } = context;
   const tail = volume?.tail;
   if (volume === undefined || tail?.phase !== 'fencing') return;
-  const begun = environment.monotonic();
   const fenced = await fenceMembers(worker, volume, tail);
-  if (!tail.writerLeaseGone && !fenced.some((f) => f.node === tail.unsealed.writer)) {
-    const left = begun + readFenceMs - environment.monotonic();
-    if (left > 0) await new Promise<void>((resolve) => environment.after(left, resolve));
+  // Rule 14: an old head that could not be reached may answer reads until its watchdog ends it.
+  if (!writerIsGone(worker, tail.unsealed.writer, fenced)) {
+    await new Promise<void>((resolve) => environment.after(staleReadsEndMs, resolve));
   }
   const done = await worker.change((v) => completeFencing(v, self.node, fenced, self.node));
   const sealed = done.chain.at(-1);
@@ -35,6 +29,17 @@ export async function completeTakeOver(worker: VolumeWorker): Promise<void> {
     `Volume ${volume.name}: epoch ${tail.unsealed.epoch} of ${tail.unsealed.writer} is fenced on ${fenced.map((f) => f.node).join(', ')}; ${sealed?.authority ?? 'nobody'} decides what it holds.`,
     { volume: worker.id },
   );
+}
+
+/** Its node answered the fence, and so killed it, or is up in another boot. */
+function writerIsGone(worker: VolumeWorker, writer: string, fenced: readonly Fenced[]): boolean {
+  const { self, nodes } = worker.context;
+  if (writer === self.node || fenced.some((f) => f.node === writer)) return true;
+  const tail = worker.volume?.tail;
+  const member =
+    tail?.phase === 'fencing' ? tail.unsealed.members.find((m) => m.node === writer) : undefined;
+  const lease = nodes().find((n) => n.name === writer)?.lease;
+  return lease != null && member !== undefined && lease.boot !== member.boot;
 }
 
 type Fencing = Extract<Volume['tail'], { phase: 'fencing' }>;

@@ -4,7 +4,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errorText } from '../errors.ts';
+import { errorText, HyperscaleError } from '../errors.ts';
 import { storeUnavailable } from './etcd-errors.ts';
 import type { EtcdSession } from './etcd-session.ts';
 import { openSession } from './etcd-session.ts';
@@ -32,6 +32,7 @@ export function createConnection(options: {
   let session: EtcdSession | undefined;
   let ready = newGate();
   let complainedAt = Number.NEGATIVE_INFINITY;
+  let complainedAbout = '';
 
   async function run(): Promise<void> {
     let backoffMs = firstBackoffMs;
@@ -74,8 +75,12 @@ export function createConnection(options: {
   }
 
   function complain(endpoint: string, error: unknown): void {
-    if (performance.now() - complainedAt < complainEveryMs) return;
+    // What we refuse ourselves is told at once, even right after something else.
+    const about = error instanceof HyperscaleError ? error.message : 'network';
+    const recently = performance.now() - complainedAt < complainEveryMs;
+    if (recently && about === complainedAbout) return;
     complainedAt = performance.now();
+    complainedAbout = about;
     log.warn({ endpoint, reason: errorText(error) }, `waiting for etcd at ${endpoints.join(', ')}`);
   }
 

@@ -170,7 +170,7 @@ export function createTransactions(context: Context) {
         holder === undefined
           ? `a volume with id ${volume.id} exists`
           : `a volume named ${volume.name} exists`,
-        { hint: 'choose another name', values: { name: volume.name, id: holder ?? volume.id } },
+        { hint: 'Choose another name.', values: { name: volume.name, id: holder ?? volume.id } },
       );
     },
 

@@ -30,7 +30,10 @@ export interface Store {
   create(volume: Volume): Promise<Versioned<Volume>>;
   /**
    * Compare-and-swap on one record.
-   * @returns the new version, or undefined when the record is not at `previous.revision` any more.
+   * @returns the new version, or undefined when the record is not at `previous.revision` any more
+   *   or the lease of `options.leaseGone` is there; then it is certain that nothing was changed.
+   * @throws HyperscaleError `store-unavailable`; `values.outcome` is `no`, or `unknown` when it may
+   *   have happened or may happen yet: read again and go on with another operation.
    * @param options.leaseGone also require that this node's lease is absent at that moment.
    */
   swap(

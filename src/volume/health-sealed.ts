@@ -1,4 +1,4 @@
-import { counted, listed, percent, sentence } from './health-text.ts';
+import { counted, listed, percent } from './health-text.ts';
 import { type Finding, progressOf, type ReportContext, type WorkView } from './health-types.ts';
 import type { Replica, SealedLayer } from './types.ts';
 
@@ -51,7 +51,7 @@ function reasons(
   if (missing > 0) {
     lines.push(missing === 1 ? '1 copy has no node yet' : `${missing} copies have no node yet`);
   }
-  return sentence(lines.join('; '));
+  return `${lines.join('; ')}.`;
 }
 
 function mendText(replica: Replica, mend: WorkView | undefined, hasSource: boolean): string {
@@ -62,7 +62,7 @@ function mendText(replica: Replica, mend: WorkView | undefined, hasSource: boole
     const from = source === null ? '' : ` from ${source}`;
     return mend === undefined
       ? `${node} waits for its copy`
-      : `the layer is being copied to ${node}${from}${progress}`;
+      : `${node} is being filled${from}${progress}`;
   }
   if (mend !== undefined) {
     const other = source === null ? 'a clean one' : `${source}'s`;
@@ -87,6 +87,7 @@ function action(
   mends: readonly WorkView[],
 ): string {
   const away = layer.replicas.filter((replica) => problem(replica) !== null);
+  const names = listed([...new Set(away.map((replica) => replica.node))]);
   if (clean.length === 0) {
     const holders = away.filter((replica) => replica.state === 'clean').map((r) => r.node);
     return holders.length === 0
@@ -98,10 +99,10 @@ function action(
   }
   if (upCount < wanted) {
     const up = upCount === 1 ? '1 is up' : `${upCount} are up`;
-    return `Bring nodes up: the policy needs ${wanted} and ${up}.`;
+    const what = away.length === 0 ? 'Bring nodes up' : `Bring ${names} back, or add nodes`;
+    return `${what}: the policy needs ${wanted} and ${up}.`;
   }
   if (away.length > 0) {
-    const names = listed([...new Set(away.map((replica) => replica.node))]);
     return `Bring ${names} back; after a while another node takes the copy by itself.`;
   }
   return 'Nothing to do: this is mended by itself.';

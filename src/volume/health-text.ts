@@ -17,8 +17,3 @@ export function counted(count: number, one: string, many: string): string {
 export function percent(progress: number | null): string {
   return progress === null ? '' : `, ${Math.floor(progress * 100)} %`;
 }
-
-/** Makes a sentence: capital first letter, one full stop. */
-export function sentence(text: string): string {
-  return `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`;
-}

@@ -52,7 +52,7 @@ export type VolumeReport = {
   work: { what: string; progress: number | null }[];
 };
 
-/** What a report needs to know of background work; `node` is where it runs, if known. */
+/** What a report needs to know of background work; `node` is where it runs. */
 export type WorkView = {
   volume: string;
   kind: 'mend' | 'manifest' | 'merge' | 'delete';
@@ -60,7 +60,7 @@ export type WorkView = {
   from: string | null;
   doneBytes: number;
   totalBytes: number | null;
-  node?: string;
+  node: string;
 };
 
 /** What all parts of a report look at. */

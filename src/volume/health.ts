@@ -1,6 +1,6 @@
 import { sealedFindings } from './health-sealed.ts';
 import { tailFindings } from './health-tail.ts';
-import { counted, listed, percent, sentence } from './health-text.ts';
+import { counted, listed, percent } from './health-text.ts';
 import {
   type Finding,
   type HealthState,
@@ -155,24 +155,24 @@ function workOf({ volume, work, problem }: ReportContext): VolumeReport['work'] 
     return index < 0 ? `layer ${id.slice(0, 8)}` : `layer ${index + 1}`;
   };
   const words = {
-    mend: (item: WorkView) => `${numberOf(item.layer)} is being copied or compared`,
-    manifest: (item: WorkView) => `checksums of ${numberOf(item.layer)} are being computed`,
-    merge: () => 'layers are being merged',
-    delete: (item: WorkView) => `files of ${numberOf(item.layer)} are being deleted`,
+    mend: (item: WorkView) => `A copy of ${numberOf(item.layer)} is being made good`,
+    manifest: (item: WorkView) => `Checksums of ${numberOf(item.layer)} are being computed`,
+    merge: () => 'Layers are being merged',
+    delete: (item: WorkView) => `Files of ${numberOf(item.layer)} are being deleted`,
   };
   const lines = work.map((item) => {
     const progress = progressOf([item]);
     const where = item.node === undefined ? '' : ` on ${item.node}`;
     const source = item.from === null ? '' : ` from ${item.from}`;
     return {
-      what: sentence(`${words[item.kind](item)}${where}${source}${percent(progress)}`),
+      what: `${words[item.kind](item)}${where}${source}${percent(progress)}.`,
       progress,
     };
   });
   if (volume.merge !== null && !work.some((item) => item.kind === 'merge')) {
     const { layers, builder } = volume.merge;
     lines.push({
-      what: sentence(`${counted(layers.length, 'layer', 'layers')} are merged by ${builder}`),
+      what: `${counted(layers.length, 'layer', 'layers')} are merged by ${builder}.`,
       progress: null,
     });
   }
@@ -183,7 +183,7 @@ function workOf({ volume, work, problem }: ReportContext): VolumeReport['work'] 
     ];
     if (names.length > 0) {
       lines.push({
-        what: sentence(`old files wait to be deleted on ${listed(names)}`),
+        what: `Old files wait to be deleted on ${listed(names)}.`,
         progress: null,
       });
     }

@@ -269,13 +269,34 @@ test("a node's lease runs out when its process is gone, and only then a fence ma
   expect(await b.swap(version, changed(version, 1), { leaseGone: 'n1' })).toBeDefined();
 });
 
-test('a lease whose record was deleted counts as unconfirmed until it is written again', async () => {
+test('a lost lease is taken anew, and a deleted record written again', async () => {
   const store = await openStore();
   await store.registerNode(record);
   await store.keepLease(lease);
   await etcdctl('del', '/hyperscale/leases/n1');
   await until(() => store.node('n1')?.lease === null, 1000);
   await until(() => store.node('n1')?.lease !== null, 2500);
+  const id = (await etcdctl('lease', 'list')).trim().split('\n').at(-1) as string;
+  await etcdctl('lease', 'revoke', id);
+  await until(() => store.node('n1')?.lease === null, 1000);
+  const lostAt = performance.now();
+  await until(() => store.node('n1')?.lease !== null, 2500);
+  await until(() => store.leaseConfirmedAt() > lostAt, 2500);
+});
+
+test('a lease counts as confirmed when the request was sent, not when it was answered', async () => {
+  const proxy = await startProxy(ports.clientPort);
+  const store = await openStore(10_000, [proxy.endpoint]);
+  await store.keepLease(lease);
+  proxy.requests = 'held';
+  const before = store.leaseConfirmedAt();
+  await sleep(1500);
+  const releasedAt = performance.now();
+  proxy.release();
+  while (store.leaseConfirmedAt() === before) await sleep(1);
+  expect(store.leaseConfirmedAt()).toBeGreaterThan(before);
+  expect(store.leaseConfirmedAt()).toBeLessThan(releasedAt);
+  await proxy.close();
 });
 
 test('after SIGKILL etcd is started again, nothing is lost and everything goes on', async () => {

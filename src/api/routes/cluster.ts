@@ -2,15 +2,14 @@ import { Type } from 'typebox';
 import { HyperscaleError } from '../../errors.ts';
 import { builtInPolicies } from '../../volume/policy.ts';
 import type { App } from '../app.ts';
+import { NodeParams, WorkQuery } from '../request-schemas.ts';
 import {
   ClusterShape,
   HealthShape,
-  NodeParams,
   NodeShape,
   named,
   PolicyShape,
   ProblemShape,
-  WorkQuery,
   WorkShape,
 } from '../schemas.ts';
 import type { NodeService } from '../service.ts';

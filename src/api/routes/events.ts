@@ -1,7 +1,8 @@
 import { Type } from 'typebox';
 import type { App } from '../app.ts';
 import { followEvents } from '../event-stream.ts';
-import { EventShape, EventsHeaders, EventsQuery, named, ProblemShape } from '../schemas.ts';
+import { EventsHeaders, EventsQuery } from '../request-schemas.ts';
+import { EventShape, named, ProblemShape } from '../schemas.ts';
 import type { NodeEvent, NodeService } from '../service.ts';
 
 /** What happens, as server-sent events. */

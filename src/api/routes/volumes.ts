@@ -3,17 +3,15 @@ import { errorText } from '../../errors.ts';
 import { checkVolumeName, checkVolumeSize } from '../../volume/names.ts';
 import { policyNamed } from '../../volume/policy.ts';
 import type { App } from '../app.ts';
+import { clientGone } from '../client-gone.ts';
+import { AttachmentParams, AttachVolume, CreateVolume, VolumeParams } from '../request-schemas.ts';
 import {
-  AttachmentParams,
-  AttachVolume,
-  CreateVolume,
   EndpointShape,
   LayerShape,
   named,
   ProblemShape,
   ReportShape,
   VolumeDetailShape,
-  VolumeParams,
   VolumeShape,
 } from '../schemas.ts';
 import type { NodeService } from '../service.ts';
@@ -155,9 +153,9 @@ export function volumeRoutes(app: App, service: NodeService): void {
         }
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const host = request.body.host ?? service.nodeName;
-      return endpointView(await service.attach(request.params.volume, host, request.signal));
+      return endpointView(await service.attach(request.params.volume, host, clientGone(reply)));
     },
   );
   app.delete(
@@ -173,7 +171,7 @@ export function volumeRoutes(app: App, service: NodeService): void {
     },
     async (request, reply) => {
       const { volume, host } = request.params;
-      await service.detach(volume, host, request.signal);
+      await service.detach(volume, host, clientGone(reply));
       return reply.code(204).send(null);
     },
   );
@@ -188,7 +186,7 @@ export function volumeRoutes(app: App, service: NodeService): void {
         response: { 200: named(VolumeShape), ...problem },
       },
     },
-    async (request) =>
-      volumeView(await service.seal(request.params.volume, request.signal), service.nodes()),
+    async (request, reply) =>
+      volumeView(await service.seal(request.params.volume, clientGone(reply)), service.nodes()),
   );
 }

@@ -1,0 +1,95 @@
+/**
+ * The watchdog of a node: a small process beside `hyperscaled` that ends heads which may have been
+ * superseded without knowing it. It decides alone, from files in the run directory and from what
+ * members' replica servers say, so that it works while the daemon or the store is away.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { HeadSpec } from '../engine/engine.ts';
+import { probeExport } from '../engine/nbd-client.ts';
+import { isGone, type ProcessIdentity } from '../engine/process.ts';
+import { bootClock } from './boot-clock.ts';
+import { judge } from './freshness.ts';
+import { readLeaseConfirmed } from './lease-file.ts';
+
+const lookEveryMs = 200;
+const askTimeoutMs = 800;
+
+type Record = ProcessIdentity & { spec: HeadSpec };
+/** `at`: see `Freshness.membersSeen`. `asked`: a round of questions has ended. */
+type Seen = { at: number; asking: boolean; asked: boolean };
+
+const runDirectory = process.argv[2] ?? '';
+const seen = new Map<string, Seen>();
+
+function say(text: string): void {
+  process.stdout.write(`${new Date().toISOString()} ${text}\n`);
+}
+
+function heads(): Map<string, Record> {
+  const found = new Map<string, Record>();
+  const directory = join(runDirectory, 'heads');
+  for (const file of readdirSync(directory).filter((f) => f.endsWith('.json'))) {
+    try {
+      const record = JSON.parse(readFileSync(join(directory, file), 'utf8')) as Record;
+      if (!isGone(record)) found.set(file, record);
+    } catch {
+      // Removed or replaced this moment; the next look sees what there is.
+    }
+  }
+  return found;
+}
+
+/** Asks all members at once; good only when every one still exports the layer. */
+async function ask(spec: HeadSpec, entry: Seen): Promise<void> {
+  if (entry.asking) return;
+  entry.asking = true;
+  const begun = bootClock();
+  try {
+    const answers = await Promise.all(
+      spec.open.peers.map((p) =>
+        probeExport(p.address, p.port, spec.open.layer.layer, askTimeoutMs),
+      ),
+    );
+    if (answers.every(Boolean)) entry.at = Math.max(entry.at, begun);
+  } finally {
+    entry.asking = false;
+    entry.asked = true;
+  }
+}
+
+function look(): void {
+  const now = bootClock();
+  const leaseConfirmed = readLeaseConfirmed(runDirectory);
+  const running = heads();
+  for (const file of seen.keys()) if (!running.has(file)) seen.delete(file);
+  for (const [file, record] of running) {
+    const entry = seen.get(file) ?? { at: 0, asking: false, asked: false };
+    seen.set(file, entry);
+    const { peers } = record.spec.open;
+    const verdict = judge({ now, leaseConfirmed, membersSeen: entry.at, peers: peers.length });
+    // A watchdog that was just started knows nothing of the members: it asks before it kills.
+    switch (verdict === 'kill' && !entry.asked ? 'ask-members' : verdict) {
+      case 'ask-members':
+        ask(record.spec, entry).catch((error: unknown) => say(`asking failed: ${String(error)}`));
+        break;
+      case 'kill':
+        say(
+          `${file}: neither the store nor all of ${peers.map((p) => p.node).join(', ')} confirmed it in time; head ${record.pid} is killed`,
+        );
+        process.kill(record.pid, 'SIGKILL');
+        break;
+      case 'fine':
+        break;
+    }
+  }
+}
+
+say(`watching ${runDirectory}`);
+setInterval(() => {
+  try {
+    look();
+  } catch (error) {
+    say(`cannot look: ${String(error)}`);
+  }
+}, lookEveryMs);

@@ -1,0 +1,55 @@
+import { expect, test } from 'vitest';
+import { hasRoom, placeMembers } from '../../../src/volume/placement.ts';
+import { policyNamed } from '../../../src/volume/policy.ts';
+import { node, open, poolOf, record, refuses, sealed } from './fixtures.ts';
+
+const none = new Set<string>();
+const gold = { policy: policyNamed('Gold') };
+const names = (members: { node: string }[]) => members.map((m) => m.node);
+const four = ['n1', 'n2', 'n3', 'n4'].map((n) => node(n));
+
+test('the writer comes first, whatever else speaks against it', () => {
+  const nodes = [node('n1', { free: 900 }), node('n2', { free: 200 }), node('n3', { free: 900 })];
+  const members = placeMembers(record(gold), 'n2', nodes, none);
+  expect(members[0]).toEqual({ node: 'n2', pool: poolOf('n2'), boot: 'boot-n2' });
+  expect(members).toHaveLength(3);
+});
+
+test('as many members as the policy asks for, and fewer when there are no more nodes', () => {
+  for (const [policy, count] of [['Gold', 3], ['Silver', 2], ['Bronze', 1]] as const) {
+    const volume = record({ policy: policyNamed(policy) });
+    expect(placeMembers(volume, 'n1', four, none)).toHaveLength(count);
+  }
+  expect(names(placeMembers(record(gold), 'n1', [node('n1')], none))).toEqual(['n1']);
+});
+
+test('the write set as it is comes before data, data before free space, then the name', () => {
+  const chain = [sealed(1, ['n1', 'n3']), sealed(2, ['n1', 'n3', 'n4?'])];
+  const nodes = [...four, node('n5', { free: 900 })];
+  const idle = record({ ...gold, chain });
+  expect(names(placeMembers(idle, 'n1', nodes, none))).toEqual(['n1', 'n3', 'n5']);
+  const written = record({ ...gold, chain, tail: open(3, ['n1', 'n4']) });
+  expect(names(placeMembers(written, 'n1', nodes, none))).toEqual(['n1', 'n4', 'n3']);
+  expect(names(placeMembers(record(gold), 'n2', four, none))).toEqual(['n2', 'n1', 'n3']);
+});
+
+test('a node that is down, full or just failed is not chosen', () => {
+  const nodes = [node('n1'), node('n2', { up: false }), node('n3', { free: 100 }), node('n4')];
+  expect(names(placeMembers(record(gold), 'n1', nodes, none))).toEqual(['n1', 'n4']);
+  expect(names(placeMembers(record(gold), 'n1', nodes, new Set(['n4'])))).toEqual(['n1']);
+});
+
+test('a writer that is down, unknown or full is refused', () => {
+  const down = [node('n1', { up: false }), node('n2')];
+  refuses(record(), (v) => placeMembers(v, 'n1', down, none), /n1 is not up/, 'node-down');
+  refuses(record(), (v) => placeMembers(v, 'n9', four, none), /n9 is not up/, 'node-down');
+  const full = [node('n1', { free: 100 }), node('n2')];
+  refuses(record(), (v) => placeMembers(v, 'n1', full, none), /is 90 % full/, 'no-space');
+});
+
+test('a pool takes new layers below 85 %', () => {
+  expect(hasRoom(node('n1', { free: 151 }))).toBe(true);
+  expect(hasRoom(node('n1', { free: 149 }))).toBe(false);
+  expect(hasRoom(node('n1', { free: 0, total: 0 }))).toBe(false);
+  expect(hasRoom(node('n1', { up: false }))).toBe(false);
+});
