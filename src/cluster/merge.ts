@@ -28,7 +28,10 @@ export function mergeStep(
   }
   if (merge.manifest === null || merge.replicas.some((r) => r.state !== 'clean')) return null;
   const inputs = volume.chain.filter((l) => merge.layers.includes(l.id));
-  const needed = Math.min(copiesWanted(volume.policy), ...inputs.map((l) => cleanReplicas(l).length));
+  const needed = Math.min(
+    copiesWanted(volume.policy),
+    ...inputs.map((l) => cleanReplicas(l).length),
+  );
   if (cleanReplicas(merge).length < needed) {
     return {
       text: 'the merge is given up: fewer nodes took part than the layers have copies',
@@ -58,7 +61,13 @@ function beginStep(
   if (!proven) return null;
   return {
     text: `layers ${run.map((l) => l.epoch).join(', ')} are being merged`,
-    apply: (v) => beginMerge(v, run.map((l) => l.id), view.newId(), view.self),
+    apply: (v) =>
+      beginMerge(
+        v,
+        run.map((l) => l.id),
+        view.newId(),
+        view.self,
+      ),
   };
 }
 

@@ -25,6 +25,8 @@ export async function keepLeaseCurrent(
     await lease.update(told);
   };
   // While the store is away nothing can be told; the next look tells it.
-  const timer = setInterval(() => look().catch(() => undefined), spaceEveryMs);
+  const timer = setInterval(() => {
+    look().catch(() => undefined);
+  }, spaceEveryMs);
   return { stop: () => clearInterval(timer) };
 }

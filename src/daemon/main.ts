@@ -26,7 +26,9 @@ async function main(args: string[]): Promise<number> {
   const rest = init ? args.slice(1) : args;
   const [option, value] = rest;
   if (rest.length !== 0 && (option !== '--config' || value === undefined || rest.length > 2)) {
-    process.stderr.write(`hyperscaled: unknown argument ${JSON.stringify(rest.join(' '))}\n\n${help}`);
+    process.stderr.write(
+      `hyperscaled: unknown argument ${JSON.stringify(rest.join(' '))}\n\n${help}`,
+    );
     return 2;
   }
   const config = await readConfig(value ?? defaultConfig);

@@ -36,7 +36,8 @@ export class NbdPeerHealth implements PeerHealth {
 
   #begin(name: string): void {
     const view = this.#node(name);
-    if (view === undefined) throw new HyperscaleError('not-found', `node ${name} is not registered`);
+    if (view === undefined)
+      throw new HyperscaleError('not-found', `node ${name} is not registered`);
     const entry: { ping: NbdPing; failure: string | null } = {
       ping: new NbdPing({
         address: view.address,

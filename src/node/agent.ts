@@ -1,11 +1,12 @@
-import { attach, detach } from '../volume/attach.ts';
-import { attachmentOn } from '../volume/queries.ts';
+import type { Endpoint } from '../api/service.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
 import type { StoreChange } from '../store/store.ts';
+import { attach, detach } from '../volume/attach.ts';
+import { attachmentOn } from '../volume/queries.ts';
 import type { NodeView, Volume } from '../volume/types.ts';
-import type { Endpoint } from '../api/service.ts';
 import { Background, type BackgroundOptions } from './background.ts';
 import type { Context } from './context.ts';
+import { reportUnknownFiles } from './unknown-files.ts';
 import { VolumeWorker } from './volume-worker.ts';
 import { WorkList } from './work-list.ts';
 
@@ -64,6 +65,7 @@ export class Agent {
     for (const { value } of store.volumes()) this.worker(value.id);
     this.#kickAll();
     this.#refillSpares();
+    await reportUnknownFiles(this.context);
   }
 
   stop(): void {

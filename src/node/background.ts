@@ -1,6 +1,6 @@
 import type { Work } from '../api/service.ts';
-import { type Job, jobsFor } from '../cluster/jobs.ts';
 import { coordinatorOf } from '../cluster/coordinator.ts';
+import { type Job, jobsFor } from '../cluster/jobs.ts';
 import { mergeStep } from '../cluster/merge.ts';
 import { repairStep } from '../cluster/repair.ts';
 import { errorText, isHyperscaleError } from '../errors.ts';
@@ -41,23 +41,31 @@ export class Background {
   kick(): void {
     if (this.#abort.signal.aborted) return;
     this.#again = true;
-    if (!this.#running) void this.#run();
+    if (!this.#running) this.#run();
   }
 
   end(): void {
     this.#abort.abort();
   }
 
-  async #run(): Promise<void> {
+  #run(): void {
     this.#running = true;
-    try {
+    const loop = async () => {
       while (this.#again && !this.#abort.signal.aborted) {
         this.#again = false;
         await this.#once();
       }
-    } finally {
-      this.#running = false;
-    }
+    };
+    loop()
+      .catch((error: unknown) => {
+        const { log } = this.#worker.context;
+        log.error({ volume: this.#worker.id, error: errorText(error) }, 'background work failed');
+      })
+      .finally(() => {
+        this.#running = false;
+        // Kicked between the last look and here.
+        if (this.#again && !this.#abort.signal.aborted) this.#run();
+      });
   }
 
   async #once(): Promise<void> {

@@ -1,9 +1,10 @@
-import type { HeadSpec, LayerKey, LayerSource, PreparedHead } from '../engine/engine.ts';
+import type { HeadSpec, PreparedHead } from '../engine/engine.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
-import { cleanReplicas, replicaOn } from '../volume/queries.ts';
 import { confirmOpen } from '../volume/roll.ts';
-import type { RollReason, SealedLayer, UnsealedLayer, Volume } from '../volume/types.ts';
-import { killHead, prepare } from './perform.ts';
+import type { RollReason, UnsealedLayer, Volume } from '../volume/types.ts';
+import { layerKey } from './layer-key.ts';
+import { exportOf, findSources } from './layer-sources.ts';
+import { prepare } from './prepare-roll.ts';
 import type { VolumeWorker } from './volume-worker.ts';
 
 /** A peer that has not prepared its layer by then is left out. */
@@ -32,7 +33,7 @@ export async function completeRoll(worker: VolumeWorker): Promise<void> {
   const prepared = await engine.prepareHead(worker.id);
   try {
     const clean = await endOldHead(worker, closing, planned.has(reason));
-    if (closing !== null) await engine.layers.sync(keyOf(worker.id, closing));
+    if (closing !== null) await engine.layers.sync(layerKey(worker.id, closing));
     const confirmed = await worker.change((v) => confirmOpen(v, next.id, self, clean));
     context.events.emit('epoch.opened', describe(confirmed, next, reason), {
       volume: worker.id,
@@ -65,7 +66,7 @@ async function prepareMembers(
   next: UnsealedLayer,
 ): Promise<boolean> {
   const { engine, peers, self, log, events } = worker.context;
-  const key = keyOf(worker.id, next);
+  const key = layerKey(worker.id, next);
   const tasks = next.members.map(async ({ node, pool, boot }) => {
     if (node === self.node) {
       await engine.layers.create(key, next.sizeBytes);
@@ -78,9 +79,13 @@ async function prepareMembers(
       return answer.pool === pool && answer.boot === boot;
     } catch (error) {
       log.warn({ volume: worker.id, node, error: errorText(error) }, 'member cannot prepare');
-      events.emit('member.unready', `${node} cannot take part in ${volume.name}: ${errorText(error)}`, {
-        volume: worker.id,
-      });
+      events.emit(
+        'member.unready',
+        `${node} cannot take part in ${volume.name}: ${errorText(error)}`,
+        {
+          volume: worker.id,
+        },
+      );
       return false;
     }
   });
@@ -100,7 +105,7 @@ async function endOldHead(
   const { head } = worker;
   if (head === null || closing === null) return [];
   const graceful = ask && worker.memberErrors.size === 0 && (await head.stop(gracefulTimeoutMs));
-  await killHead(worker);
+  await worker.killHead();
   return graceful ? closing.members.map((m) => m.node) : [];
 }
 
@@ -118,7 +123,7 @@ async function serve(worker: VolumeWorker, prepared: PreparedHead, volume: Volum
     const { proxy } = worker;
     worker.setProxy(null);
     await proxy?.handle.kill();
-    await engine.layers.burn(keyOf(worker.id, open));
+    await engine.layers.burn(layerKey(worker.id, open));
     worker.setHead(await prepared.serve(spec));
   });
 }
@@ -135,72 +140,12 @@ async function headSpec(
     maxIops: volume.policy.maxIops,
     sealed: await findSources(worker, volume),
     open: {
-      layer: keyOf(volume.id, open),
+      layer: layerKey(volume.id, open),
       local: true,
       peers: open.members.filter((m) => m.node !== self.node).map((m) => exportOf(worker, m.node)),
     },
     sessions: volume.attachments.map((a) => a.session),
   };
-}
-
-/**
- * Where each sealed layer is read from: this node's file, or one live peer
- * that has been asked to export it.
- * @throws `unavailable` when a layer has no clean copy on a live node.
- */
-async function findSources(
-  worker: VolumeWorker,
-  volume: Volume,
-): Promise<LayerSource[]> {
-  return Promise.all(
-    volume.chain.map(async (layer) => {
-      const key = keyOf(volume.id, layer);
-      if (replicaOn(layer, worker.context.self.node)?.state === 'clean') {
-        return { layer: key, local: true, peers: [] };
-      }
-      const from = await serveFromPeer(worker, volume, layer, key);
-      return { layer: key, local: false, peers: [exportOf(worker, from)] };
-    }),
-  );
-}
-
-async function serveFromPeer(
-  worker: VolumeWorker,
-  volume: Volume,
-  layer: SealedLayer,
-  key: LayerKey,
-): Promise<string> {
-  const failed = worker.failed();
-  const nodes = worker.context.nodes();
-  const holders = cleanReplicas(layer).filter((r) => !failed.has(r.node));
-  const tried: string[] = [];
-  for (const { node } of holders) {
-    if (nodes.find((n) => n.name === node)?.lease == null) continue;
-    try {
-      await worker.context.peers.of(node, { timeoutMs: prepareTimeoutMs }).serveLayer(key);
-      return node;
-    } catch (error) {
-      tried.push(`${node}: ${errorText(error)}`);
-    }
-  }
-  const names = cleanReplicas(layer).map((r) => r.node);
-  throw new HyperscaleError(
-    'unavailable',
-    `layer ${layer.epoch} of ${volume.name} can be read nowhere: its clean copies are on ${names.join(', ')}${tried.length > 0 ? ` (${tried.join('; ')})` : ', which are down'}`,
-    { hint: `Bring back ${names.join(' or ')}.`, values: { volume: volume.id, layer: layer.id } },
-  );
-}
-
-function exportOf(worker: VolumeWorker, node: string) {
-  const view = worker.context.nodes().find((n) => n.name === node);
-  if (view === undefined) {
-    throw new HyperscaleError('not-found', `node ${node} is not registered`);
-  }
-  return { node, address: view.address, port: view.replicaPort };
-}
-
-function keyOf(volume: string, layer: { id: string; epoch: number }): LayerKey {
-  return { volume, layer: layer.id, epoch: layer.epoch };
 }
 
 function describe(volume: Volume, next: UnsealedLayer, reason: RollReason): string {

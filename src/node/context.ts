@@ -1,5 +1,5 @@
-import type { LayerContent } from '../engine/layer-content.ts';
 import type { Engine } from '../engine/engine.ts';
+import type { LayerContent } from '../engine/layer-content.ts';
 import type { Store } from '../store/store.ts';
 import type { NodeView } from '../volume/types.ts';
 import type { EventLog } from './events.ts';

@@ -147,7 +147,11 @@ function writerDuty(situation: Situation, layer: UnsealedLayer): Duty | null {
 }
 
 /** A member failed, or the peer that a sealed layer is read from, and another could take over. */
-function mustEvict({ volume, self, nodes, local }: Situation, layer: UnsealedLayer, head: HeadState) {
+function mustEvict(
+  { volume, self, nodes, local }: Situation,
+  layer: UnsealedLayer,
+  head: HeadState,
+) {
   const { failed } = local;
   if (layer.members.some((m) => m.node !== self.node && failed.has(m.node))) return true;
   return head.sealed.some(({ layer: id, from }) => {

@@ -18,7 +18,11 @@ export class EventLog {
   }
 
   /** Records an event; `text` is one plain sentence. */
-  emit(type: string, text: string, more: { volume?: string; values?: Record<string, unknown> } = {}) {
+  emit(
+    type: string,
+    text: string,
+    more: { volume?: string; values?: Record<string, unknown> } = {},
+  ) {
     const event: NodeEvent = {
       id: this.#next++,
       at: this.#now(),

@@ -19,7 +19,10 @@ export function exportsWanted(volume: Volume, self: Self): WantedExport[] {
   const { layer } = tail;
   const member = layer.members.find((m) => m.node === self.node);
   if (member?.pool === self.pool && member.boot === self.boot) {
-    wanted.push({ key: { volume: volume.id, layer: layer.id, epoch: layer.epoch }, writable: true });
+    wanted.push({
+      key: { volume: volume.id, layer: layer.id, epoch: layer.epoch },
+      writable: true,
+    });
   }
   for (const sealed of volume.chain) {
     if (replicaOn(sealed, self.node)?.state !== 'clean') continue;
@@ -31,10 +34,7 @@ export function exportsWanted(volume: Volume, self: Self): WantedExport[] {
 }
 
 /** Exports that nothing may write to or read from any more. */
-export function exportsStale(
-  volume: Volume,
-  current: readonly WantedExport[],
-): WantedExport[] {
+export function exportsStale(volume: Volume, current: readonly WantedExport[]): WantedExport[] {
   const { tail } = volume;
   const writable = new Set<string>();
   if (tail.phase === 'open') writable.add(tail.layer.id);

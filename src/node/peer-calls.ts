@@ -84,7 +84,10 @@ export class PeerCalls implements PeerService {
 
   async readLayer(request: LayerRequest & { offset: number; length: number }): Promise<Buffer> {
     if (request.length > maxReadBytes) {
-      throw new HyperscaleError('bad-input', `${request.length} bytes are more than one answer holds`);
+      throw new HyperscaleError(
+        'bad-input',
+        `${request.length} bytes are more than one answer holds`,
+      );
     }
     await this.#mustBeClean(request);
     return this.#context.content.read(layerKey(request), request.offset, request.length);

@@ -1,10 +1,9 @@
 import { detach } from '../volume/attach.ts';
 import { beginFencing } from '../volume/fence.ts';
-import { placeMembers } from '../volume/placement.ts';
-import { abandonOpening, close, prepareOpen, prepareRoll } from '../volume/roll.ts';
-import type { RollReason } from '../volume/types.ts';
+import { abandonOpening, close } from '../volume/roll.ts';
 import { completeRoll, startConfirmedHead } from './complete-roll.ts';
 import type { Duty } from './duties.ts';
+import { prepare } from './prepare-roll.ts';
 import { completeTakeOver } from './take-over.ts';
 import type { VolumeWorker } from './volume-worker.ts';
 
@@ -21,10 +20,14 @@ export async function performDuty(worker: VolumeWorker, duty: Duty): Promise<voi
   const name = worker.volume?.name ?? worker.id;
   switch (duty.kind) {
     case 'kill-head':
-      await killHead(worker);
-      events.emit('head.killed', `The head of volume ${name} on ${self.node} was ended: ${duty.why}.`, {
-        volume: worker.id,
-      });
+      await worker.killHead();
+      events.emit(
+        'head.killed',
+        `The head of volume ${name} on ${self.node} was ended: ${duty.why}.`,
+        {
+          volume: worker.id,
+        },
+      );
       return dropSocketWhenUnused(worker);
     case 'stop-proxy': {
       const { proxy } = worker;
@@ -65,36 +68,18 @@ export async function performDuty(worker: VolumeWorker, duty: Duty): Promise<voi
         (v) => beginFencing(v, self.node, { writerLeaseGone: true, revoke: duty.revoke }),
         leaseGone && !hasRebooted(worker, duty.writer) ? { leaseGone: duty.writer } : {},
       );
-      events.emit('volume.take-over', `${self.node} takes volume ${name} over from ${duty.writer}.`, {
-        volume: worker.id,
-      });
+      events.emit(
+        'volume.take-over',
+        `${self.node} takes volume ${name} over from ${duty.writer}.`,
+        {
+          volume: worker.id,
+        },
+      );
       return;
     }
     case 'complete-fencing':
       return completeTakeOver(worker);
   }
-}
-
-/** Prepares the next epoch on this node: `null` for the first one after an idle time. */
-export async function prepare(worker: VolumeWorker, reason: RollReason | null): Promise<void> {
-  const { self, environment } = worker.context;
-  await worker.change((volume) => {
-    const unready = new Set([...worker.failed(), ...worker.avoided()]);
-    const members = placeMembers(volume, self.node, worker.context.nodes(), unready);
-    const next = { id: environment.randomId(), members };
-    return reason === null
-      ? prepareOpen(volume, self.node, next)
-      : prepareRoll(volume, self.node, reason, next);
-  });
-}
-
-export async function killHead(worker: VolumeWorker): Promise<void> {
-  await worker.gate.run(async () => {
-    const { head } = worker;
-    if (head === null) return;
-    worker.setHead(null);
-    await head.kill();
-  });
 }
 
 /** Nobody here uses the volume: ends the head in good order and seals what it wrote. */
@@ -104,7 +89,7 @@ async function closeVolume(worker: VolumeWorker): Promise<void> {
   const tail = volume?.tail;
   if (tail?.phase !== 'open') return;
   const graceful = head !== null && (await head.stop(closeTimeoutMs));
-  await killHead(worker);
+  await worker.killHead();
   const { layer } = tail;
   await engine.layers.sync({ volume: worker.id, layer: layer.id, epoch: layer.epoch });
   const clean = graceful ? layer.members.map((m) => m.node) : [];

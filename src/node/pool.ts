@@ -12,7 +12,11 @@ export type PoolIdentity = { pool: string; node: string; createdAt: string };
  * Makes a pool in an existing, empty directory.
  * @throws `exists` when it is a pool already, `not-allowed` when it holds anything else.
  */
-export async function initPool(directory: string, node: string, now: string): Promise<PoolIdentity> {
+export async function initPool(
+  directory: string,
+  node: string,
+  now: string,
+): Promise<PoolIdentity> {
   await usable(directory);
   const entries = (await readdir(directory)).filter((e) => e !== 'lost+found');
   if (entries.includes(identityFile)) {

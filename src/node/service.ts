@@ -1,14 +1,8 @@
-import type {
-  Endpoint,
-  NodeEvent,
-  NodeService,
-  PeerService,
-  Work,
-} from '../api/service.ts';
+import type { Endpoint, NodeEvent, NodeService, PeerService, Work } from '../api/service.ts';
 import { HyperscaleError } from '../errors.ts';
 import type { Versioned } from '../store/store.ts';
-import { createVolume } from '../volume/create.ts';
 import { detach } from '../volume/attach.ts';
+import { createVolume } from '../volume/create.ts';
 import { isGone, markDeleted } from '../volume/delete.ts';
 import { hasRoom } from '../volume/placement.ts';
 import { copiesWanted } from '../volume/policy.ts';
@@ -168,4 +162,3 @@ export class Service implements NodeService {
     }
   }
 }
-

@@ -1,12 +1,12 @@
-import type { GatewayHandle, HeadHandle, HeadFault, ProxyHandle } from '../engine/engine.ts';
-import { errorText, isHyperscaleError, HyperscaleError } from '../errors.ts';
+import type { GatewayHandle, HeadFault, HeadHandle, ProxyHandle } from '../engine/engine.ts';
+import { Serial } from '../engine/serial.ts';
+import { errorText, HyperscaleError, isHyperscaleError } from '../errors.ts';
 import { assertStep } from '../volume/invariants.ts';
 import { attachmentOn, writerOf } from '../volume/queries.ts';
 import type { Volume } from '../volume/types.ts';
 import type { Context } from './context.ts';
-import { nextDuty, type Duty, type LocalView } from './duties.ts';
+import { type Duty, type LocalView, nextDuty } from './duties.ts';
 import { performDuty } from './perform.ts';
-import { Serial } from '../engine/serial.ts';
 
 /** A head serves this long before a change that is not urgent interrupts it. */
 const settleMs = 2_000;
@@ -57,7 +57,7 @@ export class VolumeWorker {
   kick(): void {
     if (this.#ended) return;
     this.#again = true;
-    if (!this.#running) void this.#run();
+    if (!this.#running) this.#run();
   }
 
   end(): void {
@@ -100,6 +100,16 @@ export class VolumeWorker {
     if (head !== null) this.#kickAfter(settleMs + 50);
     this.#headChanged();
     this.#notify();
+  }
+
+  /** Ends the head at once and for good, behind whatever starts or fences one. */
+  async killHead(): Promise<void> {
+    await this.gate.run(async () => {
+      const { head } = this;
+      if (head === null) return;
+      this.setHead(null);
+      await head.kill();
+    });
   }
 
   setProxy(proxy: VolumeWorker['proxy']): void {
@@ -180,17 +190,24 @@ export class VolumeWorker {
     });
   }
 
-  async #run(): Promise<void> {
+  #run(): void {
     this.#running = true;
-    try {
+    const loop = async () => {
       while (this.#again && !this.#ended) {
         this.#again = false;
         await this.#once();
       }
-    } finally {
-      this.#running = false;
-      this.#notify();
-    }
+    };
+    loop()
+      .catch((error: unknown) => {
+        this.context.log.error({ volume: this.id, error: errorText(error) }, 'the worker failed');
+      })
+      .finally(() => {
+        this.#running = false;
+        this.#notify();
+        // Kicked between the last look and here.
+        if (this.#again && !this.#ended) this.#run();
+      });
   }
 
   async #once(): Promise<void> {
@@ -295,9 +312,13 @@ export class VolumeWorker {
       const node = fault.node ?? self.node;
       log.warn({ volume: this.id, node, error: fault.error }, 'a member answered an error');
       if (!this.memberErrors.has(node)) {
-        events.emit('member.failed', `${node} answered an error for volume ${name}: ${fault.error}`, {
-          volume: this.id,
-        });
+        events.emit(
+          'member.failed',
+          `${node} answered an error for volume ${name}: ${fault.error}`,
+          {
+            volume: this.id,
+          },
+        );
       }
       this.memberErrors.add(node);
     }

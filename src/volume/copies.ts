@@ -1,6 +1,7 @@
 /** Copies of sealed layers: proving, mending, adding, dropping. */
-import { cleanReplicas, replicaOn } from './queries.ts';
+
 import { copiesWanted } from './policy.ts';
+import { cleanReplicas, replicaOn } from './queries.ts';
 import { refuse } from './refuse.ts';
 import type { LayerId, NodeName, PoolId, Replica, SealedLayer, Volume } from './types.ts';
 

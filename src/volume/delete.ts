@@ -39,16 +39,10 @@ export function markDeleted(volume: Volume): Volume {
 }
 
 /** A holder has deleted these files. An entry without holders is gone. */
-export function collectGarbage(
-  volume: Volume,
-  node: NodeName,
-  layers: readonly LayerId[],
-): Volume {
+export function collectGarbage(volume: Volume, node: NodeName, layers: readonly LayerId[]): Volume {
   const garbage = volume.garbage
     .map((g) =>
-      layers.includes(g.layer)
-        ? { ...g, holders: g.holders.filter((h) => h.node !== node) }
-        : g,
+      layers.includes(g.layer) ? { ...g, holders: g.holders.filter((h) => h.node !== node) } : g,
     )
     .filter((g) => g.holders.length > 0);
   return { ...volume, garbage };

@@ -22,7 +22,11 @@ export function assertRecord(volume: Volume): void {
   const inUse = knownLayers({ ...volume, garbage: [] }).map((l) => l.id);
   rule(volume, new Set(inUse).size === inUse.length, 'a layer id is used twice (rule 17)');
   for (const layer of volume.chain) {
-    rule(volume, cleanReplicas(layer).length > 0, `layer ${layer.epoch} has no clean copy (rule 7)`);
+    rule(
+      volume,
+      cleanReplicas(layer).length > 0,
+      `layer ${layer.epoch} has no clean copy (rule 7)`,
+    );
     const nodes = layer.replicas.map((r) => r.node);
     rule(volume, new Set(nodes).size === nodes.length, `layer ${layer.epoch} lists a node twice`);
   }

@@ -2,9 +2,10 @@
  * Merge of adjacent sealed layers into one. The builder makes a new file, others copy it, and one
  * swap exchanges it for the old layers: what is sealed never changes (rules 4, 16).
  */
-import { cleanReplicas, mergedEpoch, replicaOn } from './queries.ts';
+
 import { withState } from './copies.ts';
 import { copiesWanted } from './policy.ts';
+import { cleanReplicas, mergedEpoch, replicaOn } from './queries.ts';
 import { refuse } from './refuse.ts';
 import type { Garbage, LayerId, Merge, NodeName, PoolId, Volume } from './types.ts';
 
@@ -78,10 +79,7 @@ export function completeMerge(volume: Volume, into: LayerId): Volume {
   const run = volume.chain.filter((l) => merge.layers.includes(l.id));
   const top = run.at(-1);
   const clean = cleanReplicas(merge).length;
-  const needed = Math.min(
-    copiesWanted(volume.policy),
-    ...run.map((l) => cleanReplicas(l).length),
-  );
+  const needed = Math.min(copiesWanted(volume.policy), ...run.map((l) => cleanReplicas(l).length));
   if (merge.manifest === null || top === undefined || clean < needed) {
     refuse(volume, 'merge', `${clean} of ${needed} copies are ready`);
   }

@@ -27,10 +27,14 @@ export function placeMembers(
     });
   }
   if (!hasRoom(own)) {
-    throw new HyperscaleError('no-space', `the pool of node ${writer} is ${usedPercent(own)} full`, {
-      hint: 'Delete volumes, add space, or attach on another node.',
-      values: { node: writer, freeBytes: own.lease.freeBytes, totalBytes: own.lease.totalBytes },
-    });
+    throw new HyperscaleError(
+      'no-space',
+      `the pool of node ${writer} is ${usedPercent(own)} full`,
+      {
+        hint: 'Delete volumes, add space, or attach on another node.',
+        values: { node: writer, freeBytes: own.lease.freeBytes, totalBytes: own.lease.totalBytes },
+      },
+    );
   }
   const current = new Set(unsealedLayer(volume)?.members.map((m) => m.node) ?? []);
   const peers = nodes

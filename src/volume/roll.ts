@@ -50,8 +50,7 @@ export function prepareOpen(volume: Volume, writer: NodeName, next: NextLayer): 
       next: nextLayer(volume, writer, next),
       closing: null,
     },
-    garbage:
-      tail.phase === 'opening' ? [...volume.garbage, discarded(tail.next)] : volume.garbage,
+    garbage: tail.phase === 'opening' ? [...volume.garbage, discarded(tail.next)] : volume.garbage,
   };
 }
 
@@ -76,8 +75,7 @@ export function prepareRoll(
     ...volume,
     epoch: nextEpoch(volume),
     tail: { phase: 'opening', reason, next: nextLayer(volume, writer, next), closing },
-    garbage:
-      tail.phase === 'opening' ? [...volume.garbage, discarded(tail.next)] : volume.garbage,
+    garbage: tail.phase === 'opening' ? [...volume.garbage, discarded(tail.next)] : volume.garbage,
   };
 }
 

@@ -1,0 +1,63 @@
+import type { LayerKey, LayerSource, PeerExport } from '../engine/engine.ts';
+import { errorText, HyperscaleError } from '../errors.ts';
+import { cleanReplicas, replicaOn } from '../volume/queries.ts';
+import type { SealedLayer, Volume } from '../volume/types.ts';
+import { layerKey } from './layer-key.ts';
+import type { VolumeWorker } from './volume-worker.ts';
+
+/** A peer that does not export a layer by then is passed over. */
+const serveTimeoutMs = 2_000;
+
+/**
+ * Where each sealed layer is read from: this node's file, or one live peer
+ * that has been asked to export it.
+ * @throws `unavailable` when a layer has no clean copy on a live node.
+ */
+export async function findSources(worker: VolumeWorker, volume: Volume): Promise<LayerSource[]> {
+  return Promise.all(
+    volume.chain.map(async (layer) => {
+      const key = layerKey(volume.id, layer);
+      if (replicaOn(layer, worker.context.self.node)?.state === 'clean') {
+        return { layer: key, local: true, peers: [] };
+      }
+      const from = await serveFromPeer(worker, volume, layer, key);
+      return { layer: key, local: false, peers: [exportOf(worker, from)] };
+    }),
+  );
+}
+
+async function serveFromPeer(
+  worker: VolumeWorker,
+  volume: Volume,
+  layer: SealedLayer,
+  key: LayerKey,
+): Promise<string> {
+  const failed = worker.failed();
+  const nodes = worker.context.nodes();
+  const holders = cleanReplicas(layer).filter((r) => !failed.has(r.node));
+  const tried: string[] = [];
+  for (const { node } of holders) {
+    if (nodes.find((n) => n.name === node)?.lease == null) continue;
+    try {
+      await worker.context.peers.of(node, { timeoutMs: serveTimeoutMs }).serveLayer(key);
+      return node;
+    } catch (error) {
+      tried.push(`${node}: ${errorText(error)}`);
+    }
+  }
+  const names = cleanReplicas(layer).map((r) => r.node);
+  throw new HyperscaleError(
+    'unavailable',
+    `layer ${layer.epoch} of ${volume.name} can be read nowhere: its clean copies are on ${names.join(', ')}${tried.length > 0 ? ` (${tried.join('; ')})` : ', which are down'}`,
+    { hint: `Bring back ${names.join(' or ')}.`, values: { volume: volume.id, layer: layer.id } },
+  );
+}
+
+/** The replica server of a node. */
+export function exportOf(worker: VolumeWorker, node: string): PeerExport {
+  const view = worker.context.nodes().find((n) => n.name === node);
+  if (view === undefined) {
+    throw new HyperscaleError('not-found', `node ${node} is not registered`);
+  }
+  return { node, address: view.address, port: view.replicaPort };
+}
