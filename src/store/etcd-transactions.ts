@@ -125,6 +125,11 @@ export function createTransactions(context: Context) {
     }
   }
 
+  /** A tombstone may have to wait for a node that is down; its name can be used again at once. */
+  function freedName(before: Volume, after: Volume) {
+    return isTombstone(after) && !isTombstone(before) ? [erase(keys.name(after.name))] : [];
+  }
+
   return {
     /** @see Store.readVolume */
     async readVolume(id: string): Promise<Versioned<Volume> | undefined> {
@@ -189,7 +194,11 @@ export function createTransactions(context: Context) {
       const deadline = newDeadline();
       const { answer, doubtful } = await decide(
         what,
-        { compare, success: [write(key, text)], failure: [read(key)] },
+        {
+          compare,
+          success: [write(key, text), ...freedName(previous.value, next)],
+          failure: [read(key)],
+        },
         deadline,
       );
       if (answer.succeeded) return written(key, text, answer.header.revision);
@@ -215,7 +224,9 @@ export function createTransactions(context: Context) {
         `cannot remove volume ${name}`,
         {
           compare: [atRevision(key, previous.revision)],
-          success: [erase(key), erase(keys.name(name))],
+          success: isTombstone(previous.value)
+            ? [erase(key)]
+            : [erase(key), erase(keys.name(name))],
           failure: [read(key)],
         },
         newDeadline(),
@@ -226,6 +237,10 @@ export function createTransactions(context: Context) {
       return answer.succeeded || (doubtful && record === undefined);
     },
   };
+}
+
+function isTombstone(volume: Volume): boolean {
+  return volume.tail.phase === 'deleting';
 }
 
 /** What a swap may never do, whoever asks: these would break the rule of the lost answer. */

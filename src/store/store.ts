@@ -29,7 +29,7 @@ export interface Store {
   /** Adds a record and its name; `exists` when the name or the id is taken. */
   create(volume: Volume): Promise<Versioned<Volume>>;
   /**
-   * Compare-and-swap on one record.
+   * Compare-and-swap on one record. A swap to a tombstone also frees the volume's name.
    * @returns the new version, or undefined when the record is not at `previous.revision` any more
    *   or the lease of `options.leaseGone` is there; then it is certain that nothing was changed.
    * @throws HyperscaleError `store-unavailable`; `values.outcome` is `no`, or `unknown` when it may
@@ -41,7 +41,7 @@ export interface Store {
     next: Volume,
     options?: { leaseGone?: string },
   ): Promise<Versioned<Volume> | undefined>;
-  /** Removes a record and its name, if it is still at that revision. */
+  /** Removes a record, and its name unless a tombstone freed it, if still at that revision. */
   remove(previous: Versioned<Volume>): Promise<boolean>;
 
   /** Called for every change seen, after the cache has it. Returns an unsubscribe function. */

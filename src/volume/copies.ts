@@ -1,7 +1,7 @@
 /** Copies of sealed layers: proving, mending, adding, dropping. */
 
 import { copiesWanted } from './policy.ts';
-import { cleanReplicas, replicaOn } from './queries.ts';
+import { awaitsDeletion, cleanReplicas, replicaOn } from './queries.ts';
 import { refuse } from './refuse.ts';
 import type { LayerId, NodeName, PoolId, Replica, SealedLayer, Volume } from './types.ts';
 
@@ -46,7 +46,10 @@ export function markClean(
   });
 }
 
-/** A node shall get a copy of a layer. */
+/**
+ * A node shall get a copy of a layer. Not while it has still to delete an earlier copy of it: that
+ * deletion would take the new copy's file too.
+ */
 export function addReplica(
   volume: Volume,
   id: LayerId,
@@ -55,6 +58,10 @@ export function addReplica(
   return withLayer(volume, id, 'copy', (layer) => {
     if (replicaOn(layer, copy.node) !== undefined) {
       return refuse(volume, 'copy', `${copy.node} has a copy of layer ${layer.epoch}`);
+    }
+    if (awaitsDeletion(volume, id, copy.node)) {
+      const reason = `${copy.node} still has to delete an earlier copy of layer ${layer.epoch}`;
+      return refuse(volume, 'copy', reason);
     }
     return { ...layer, replicas: [...layer.replicas, { ...copy, state: 'copying' }] };
   });

@@ -56,6 +56,11 @@ export function mergedEpoch(volume: Volume): number {
   return volume.chain.find((l) => l.id === top)?.epoch ?? 0;
 }
 
+/** True when a node has still to delete files of a layer that it held earlier. */
+export function awaitsDeletion(volume: Volume, layer: LayerId, node: NodeName): boolean {
+  return volume.garbage.some((g) => g.layer === layer && g.holders.some((h) => h.node === node));
+}
+
 /** True when files of this garbage entry are out of every head's sight. */
 export function isDeletable(volume: Volume, afterEpoch: number): boolean {
   const { tail } = volume;
