@@ -4,9 +4,11 @@ import { errorText, HyperscaleError, isHyperscaleError } from '../errors.ts';
 import { assertStep } from '../volume/invariants.ts';
 import { attachmentOn, writerOf } from '../volume/queries.ts';
 import type { Volume } from '../volume/types.ts';
+import { AvoidList } from './avoid-list.ts';
 import type { Context } from './context.ts';
 import { type Duty, type LocalView, nextDuty } from './duties.ts';
 import { performDuty } from './perform.ts';
+import { Waiters } from './waiters.ts';
 
 /** A head serves this long before a change that is not urgent interrupts it. */
 const settleMs = 2_000;
@@ -31,7 +33,7 @@ export class VolumeWorker {
   readonly gateways = new Map<string, GatewayHandle>();
   /** Members that answered an error in the epoch of the head that runs. */
   readonly memberErrors = new Set<string>();
-  readonly #avoid = new Map<string, number>();
+  readonly #avoid: AvoidList;
   #headSince = 0;
   #running = false;
   #again = false;
@@ -39,13 +41,14 @@ export class VolumeWorker {
   #failures = 0;
   readonly #timers = new Set<() => void>();
   #sealWanted: { resolve: () => void; reject: (error: unknown) => void }[] = [];
-  readonly #waiters = new Set<() => void>();
+  readonly #waiters = new Waiters();
   readonly #headChanged: () => void;
 
   constructor(context: Context, id: string, headChanged: () => void) {
     this.context = context;
     this.id = id;
     this.#headChanged = headChanged;
+    this.#avoid = new AvoidList(context.environment.monotonic, avoidMs);
   }
 
   /** The record as the cache has it; undefined when the volume is gone. */
@@ -99,7 +102,7 @@ export class VolumeWorker {
     head?.onFault((fault) => this.#headFault(head, fault));
     if (head !== null) this.#kickAfter(settleMs + 50);
     this.#headChanged();
-    this.#notify();
+    this.#waiters.notify();
   }
 
   /** Ends the head at once and for good, behind whatever starts or fences one. */
@@ -119,7 +122,7 @@ export class VolumeWorker {
       this.proxy = null;
       this.kick();
     });
-    this.#notify();
+    this.#waiters.notify();
   }
 
   addGateway(gateway: GatewayHandle): void {
@@ -132,13 +135,12 @@ export class VolumeWorker {
 
   /** Leaves a peer alone for a while after it could not do its part. */
   avoid(node: string): void {
-    this.#avoid.set(node, this.context.environment.monotonic() + avoidMs);
+    this.#avoid.add(node);
     this.#kickAfter(avoidMs + 50);
   }
 
   avoided(): Set<string> {
-    const now = this.context.environment.monotonic();
-    return new Set([...this.#avoid].filter(([, until]) => until > now).map(([node]) => node));
+    return this.#avoid.current();
   }
 
   /** Peers whose replica server failed, of those that the head depends on. */
@@ -167,19 +169,8 @@ export class VolumeWorker {
   }
 
   /** Resolves when `met` holds after some change here; rejects on abort. */
-  async waitUntil(met: () => boolean, signal: AbortSignal): Promise<void> {
-    while (!met()) {
-      signal.throwIfAborted();
-      await new Promise<void>((resolve) => {
-        const done = () => {
-          this.#waiters.delete(done);
-          signal.removeEventListener('abort', done);
-          resolve();
-        };
-        this.#waiters.add(done);
-        signal.addEventListener('abort', done);
-      });
-    }
+  waitUntil(met: () => boolean, signal: AbortSignal): Promise<void> {
+    return this.#waiters.until(met, signal);
   }
 
   /** Asks for a new epoch; resolves when it is open. */
@@ -204,7 +195,7 @@ export class VolumeWorker {
       })
       .finally(() => {
         this.#running = false;
-        this.#notify();
+        this.#waiters.notify();
         // Kicked between the last look and here.
         if (this.#again && !this.#ended) this.#run();
       });
@@ -222,7 +213,7 @@ export class VolumeWorker {
       await performDuty(this, duty);
       this.#failures = 0;
       this.#again = true;
-      this.#notify();
+      this.#waiters.notify();
     } catch (error) {
       this.#failures += 1;
       const delay = Math.min(firstRetryMs * 2 ** Math.min(this.#failures - 1, 10), lastRetryMs);
@@ -238,7 +229,7 @@ export class VolumeWorker {
         });
       }
       this.#kickAfter(delay);
-      this.#notify();
+      this.#waiters.notify();
     }
   }
 
@@ -333,13 +324,9 @@ export class VolumeWorker {
     this.#timers.add(cancel);
   }
 
-  #notify(): void {
-    for (const waiter of [...this.#waiters]) waiter();
-  }
-
   /** Call when the record changed, so that those who wait look again. */
   changed(): void {
-    this.#notify();
+    this.#waiters.notify();
     this.kick();
   }
 

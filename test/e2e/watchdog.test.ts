@@ -21,12 +21,12 @@ describe('reads of a head that may be superseded', () => {
     const volume = await cluster.createVolume('Silver');
     await volume.attach('n1');
     expect(cluster.node('n1').pids('head')).toHaveLength(1);
-    cluster.lab.network.cut('n1', 'silent');
+    await cluster.lab.network.cut('n1', 'silent');
     // 4.5 s until the lease counts no more, and a look and a question on a busy machine.
     expect(await headGone('n1', 12_000)).toBe(true);
     const log = readFileSync(join(cluster.node('n1').directory, 'log', 'watchdog.log'), 'utf8');
     expect(log).toContain('is killed');
-    cluster.lab.network.heal('n1');
+    await cluster.lab.network.heal('n1');
     await volume.waitFor(({ head, report }) => head === 'n1' && report.state === 'healthy');
     await volume.detach('n1');
   });
@@ -35,20 +35,20 @@ describe('reads of a head that may be superseded', () => {
     const volume = await cluster.createVolume('Silver');
     const io = cluster.qemuIo(await volume.attach('n1'));
     const [pid] = cluster.node('n1').pids('head');
-    await cluster.lab.etcd?.freeze();
+    cluster.lab.etcd?.freeze();
     await cluster.node('n1').killDaemon();
     await sleep(9_000);
     expect(cluster.node('n1').pids('head')).toEqual([pid]);
     await io.write({ offset: 0, length: 4096, byte: 7 });
     await io.read({ offset: 0, length: 4096, byte: 7 });
-    await cluster.lab.etcd?.thaw();
+    cluster.lab.etcd?.thaw();
     await cluster.node('n1').start();
     const state = await volume.show('n1');
     expect(state.epoch).toBe(1);
     expect(cluster.node('n1').pids('head')).toEqual([pid]);
     const [peer = ''] = reflections(state);
     expect(peer).not.toBe('');
-    await io.kill();
+    io.kill();
     await volume.detach('n1');
   });
 });
