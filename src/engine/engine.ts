@@ -112,7 +112,7 @@ export interface GatewayHandle {
 export interface ReplicaServer {
   /** Starts it, or adopts the running one. Restarts it whenever it dies, with its exports. */
   start(): Promise<void>;
-  /** Exports a layer's file; idempotent. Writable exports acknowledge only what is stable. */
+  /** Exports a layer's file; idempotent. A writable one honours flushes. */
   export(key: LayerKey, writable: boolean): Promise<void>;
   /**
    * Drops an export and waits until its received requests are finished; absent is fine. When that

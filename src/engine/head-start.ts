@@ -6,8 +6,8 @@ import { HyperscaleError } from '../errors.ts';
 import type { HeadHandle, HeadSpec, PreparedHead } from './engine.ts';
 import { attachSocketPath, type EngineEnvironment, logFile, runPart } from './environment.ts';
 import { waitUnwritten } from './file-locks.ts';
-import { headArguments } from './graphs.ts';
 import { Head } from './head.ts';
+import { headArguments } from './head-graph.ts';
 import { HeldProcess, heldDescriptors } from './held-process.ts';
 import { checkLayerKey, checkSessionId } from './ids.ts';
 import { RunFiles } from './run-files.ts';
@@ -82,7 +82,8 @@ export class HeadStart implements PreparedHead {
     const argv = headArguments(spec, access, layerPath, files.events);
     const { process, qmp } = this.#held;
     const options = { files, spec, argv, timeoutMs: startTimeoutMs };
-    return new Head(await StorageDaemon.start(process, qmp, options), spec, spec.sessions);
+    const daemon = await StorageDaemon.start(process, qmp, options);
+    return new Head(daemon, spec, layerPath(spec.open.layer), spec.sessions);
   }
 }
 

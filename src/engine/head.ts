@@ -1,6 +1,6 @@
 import { HyperscaleError } from '../errors.ts';
 import type { HeadFault, HeadHandle, HeadSpec, HeadState } from './engine.ts';
-import { localMember, peerMember, sessionExport, sessionExportId } from './graphs.ts';
+import { localMember, peerMember, sessionExport, sessionExportId } from './head-graph.ts';
 import { checkSessionId } from './ids.ts';
 import type { QmpEvent } from './qmp.ts';
 import type { StorageDaemon } from './storage-daemon.ts';
@@ -16,12 +16,14 @@ export class Head implements HeadHandle {
   #ending = false;
 
   /**
+   * @param openFile this node's file of the open layer.
    * @param sessions what is exported now. Faults of the time before, which a daemon that is gone may
    *   not have seen, are reported again.
    */
-  constructor(daemon: StorageDaemon, spec: HeadSpec, sessions: string[]) {
+  constructor(daemon: StorageDaemon, spec: HeadSpec, openFile: string, sessions: string[]) {
     this.#daemon = daemon;
     this.#spec = spec;
+    if (spec.open.local) daemon.writes.add(openFile);
     this.#sessions = new Set(sessions);
     for (const event of daemon.events()) this.#memberEvent(event);
     daemon.onEvent((event) => this.#memberEvent(event));

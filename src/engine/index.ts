@@ -61,7 +61,8 @@ export class QemuEngine implements Engine {
     const [heads, proxies, gateways] = await Promise.all([
       this.#adoptPart<HeadSpec, Head>('heads', async (daemon, spec) => {
         const sessions = (await daemon.exportIds()).map((id) => id.replace(/^s-/, ''));
-        return new Head(daemon, spec, sessions);
+        const openFile = this.#environment.layerPath(spec.open.layer);
+        return new Head(daemon, spec, openFile, sessions);
       }),
       this.#adoptPart<ProxySpec, QemuProxy>(
         'proxies',

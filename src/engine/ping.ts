@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import { hasCode } from './durable.ts';
-import { pingExport } from './graphs.ts';
 import { NbdConnection } from './nbd-client.ts';
 import { heartbeatBytes } from './probe.ts';
+import { pingExport } from './replica-graph.ts';
 
 export type PingFailure = 'refused' | 'reset' | 'timeout';
 export type PingStatus =
@@ -83,28 +83,30 @@ export class NbdPing {
       this.#socket?.destroy(); // a new connection may do what this one does not
       this.#silentSince = now;
     }
-    if (!this.#attempting && now >= this.#nextAttempt) void this.#attempt();
+    if (!this.#attempting && now >= this.#nextAttempt) this.#connect();
+  }
+
+  #connect(): void {
+    this.#attempting = true;
+    this.#beat()
+      .catch((error: unknown) => this.#disconnected(error))
+      .finally(() => {
+        this.#socket?.destroy();
+        this.#attempting = false;
+      });
   }
 
   /** Connects and reads until something fails. */
-  async #attempt(): Promise<void> {
+  async #beat(): Promise<void> {
     const { address, port, intervalMs } = this.#options;
-    this.#attempting = true;
-    try {
-      const connection = await NbdConnection.open(address, port, pingExport, (socket) => {
-        this.#socket = socket;
-      });
-      while (!this.#closed) {
-        await connection.read(0, heartbeatBytes);
-        this.#answered();
-        await this.#pause(intervalMs);
-        this.#silentSince = performance.now();
-      }
-    } catch (error) {
-      this.#disconnected(error);
-    } finally {
-      this.#socket?.destroy();
-      this.#attempting = false;
+    const connection = await NbdConnection.open(address, port, pingExport, (socket) => {
+      this.#socket = socket;
+    });
+    while (!this.#closed) {
+      await connection.read(0, heartbeatBytes);
+      this.#answered();
+      await this.#pause(intervalMs);
+      this.#silentSince = performance.now();
     }
   }
 

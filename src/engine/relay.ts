@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { HyperscaleError } from '../errors.ts';
 import type { GatewayHandle, ProxyHandle, ProxySpec } from './engine.ts';
 import { attachSocketPath, type EngineEnvironment, logFile, runPart } from './environment.ts';
-import { gatewayArguments, proxyArguments } from './graphs.ts';
 import { HeldProcess, heldDescriptors } from './held-process.ts';
 import { checkSessionId, checkVolumeId } from './ids.ts';
+import { gatewayArguments, proxyArguments } from './relay-graph.ts';
 import { RunFiles } from './run-files.ts';
 import { StorageDaemon } from './storage-daemon.ts';
 

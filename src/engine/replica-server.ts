@@ -5,6 +5,9 @@ import { errorText, HyperscaleError } from '../errors.ts';
 import type { LayerKey, ReplicaServer } from './engine.ts';
 import { type EngineEnvironment, logFile, runPart } from './environment.ts';
 import { waitUnwritten } from './file-locks.ts';
+import { HeldProcess, heldDescriptors } from './held-process.ts';
+import { checkLayerKey } from './ids.ts';
+import { layerKeyOfPath } from './layer-files.ts';
 import {
   type LayerExport,
   layerExport,
@@ -12,10 +15,7 @@ import {
   layerFileNode,
   layerNode,
   replicaArguments,
-} from './graphs.ts';
-import { HeldProcess, heldDescriptors } from './held-process.ts';
-import { checkLayerKey } from './ids.ts';
-import { layerKeyOfPath } from './layer-files.ts';
+} from './replica-graph.ts';
 import { RunFiles, readRunRecords } from './run-files.ts';
 import { Serial } from './serial.ts';
 import { StorageDaemon } from './storage-daemon.ts';
@@ -97,6 +97,7 @@ export class QemuReplicaServer implements ReplicaServer {
 
   async #add(daemon: StorageDaemon, exported: Exported): Promise<void> {
     const layer = this.#layerExport(exported);
+    if (layer.writable) daemon.writes.add(layer.path);
     await daemon.execute('blockdev-add', layerFileNode(layer, this.#environment.access));
     try {
       await daemon.execute('block-export-add', layerExport(layer));
@@ -120,17 +121,15 @@ export class QemuReplicaServer implements ReplicaServer {
         { layer, error: errorText(error) },
         'an export did not end in time: the replica server is killed and restarted without it',
       );
-      await this.#killDaemon();
-      // Whoever dropped the export counts on no write being under way.
-      const path = this.#environment.layerPath(exported.key);
-      const settled = await waitUnwritten([path], timeoutMs);
-      if (this.#supervised) await this.#launch();
-      if (!settled) {
-        throw new HyperscaleError('timeout', `requests to ${path} do not end`, {
-          hint: 'The disk under the pool does not answer: look at the kernel log.',
-        });
+      try {
+        // Whoever dropped the export counts on no write being under way.
+        await this.#killDaemon();
+      } finally {
+        if (this.#supervised) await this.#launch();
       }
+      return;
     }
+    daemon.writes.delete(this.#environment.layerPath(exported.key));
   }
 
   #layerExport({ key, writable }: Exported): LayerExport {
@@ -202,11 +201,16 @@ export class QemuReplicaServer implements ReplicaServer {
 
   #watch(daemon: StorageDaemon): void {
     this.#daemon = daemon;
+    for (const { key, writable } of this.#exports.values()) {
+      if (writable) daemon.writes.add(this.#environment.layerPath(key));
+    }
     const ended = () => {
       if (this.#daemon !== daemon || !this.#supervised) return;
       const values = { pid: daemon.identity.pid, exports: this.#exports.size };
       this.#environment.log.error(values, 'the replica server died and is restarted');
-      void this.#restart(daemon);
+      this.#restart(daemon).catch((error: unknown) => {
+        this.#environment.log.error({ error: errorText(error) }, 'the restart was given up');
+      });
     };
     daemon.ended.then(ended, ended);
   }

@@ -1,11 +1,13 @@
 import { renameSync } from 'node:fs';
 import { errorText, HyperscaleError } from '../errors.ts';
+import { waitUnwritten } from './file-locks.ts';
 import type { HeldProcess } from './held-process.ts';
 import { identify, isGone, kill, type ProcessIdentity, waitGone } from './process.ts';
 import { QmpClient, type QmpEvent, type QmpOptions } from './qmp.ts';
 import type { RunFiles, RunRecord } from './run-files.ts';
 
 const killTimeoutMs = 30_000;
+const settleTimeoutMs = 10_000;
 
 /**
  * A running `qemu-storage-daemon`: its process and its monitor. Whatever ends one ends the other: a
@@ -13,6 +15,11 @@ const killTimeoutMs = 30_000;
  */
 export class StorageDaemon {
   readonly identity: ProcessIdentity;
+  /**
+   * Files that it may write to. It counts as ended only when requests that it left in the kernel
+   * are finished as well: a late write must not land in a file that is then compared or mended.
+   */
+  readonly writes = new Set<string>();
   readonly #qmp: QmpClient;
   readonly #files: RunFiles;
   readonly #ended = Promise.withResolvers<void>();
@@ -79,7 +86,7 @@ export class StorageDaemon {
     return undefined;
   }
 
-  /** Resolves when the process is gone; rejects when it was killed and does not go. */
+  /** Resolves when the process and its requests are gone; rejects when they do not go. */
   get ended(): Promise<void> {
     return this.#ended.promise;
   }
@@ -100,17 +107,6 @@ export class StorageDaemon {
 
   onEvent(listener: (event: QmpEvent) => void): () => void {
     return this.#qmp.onEvent(listener);
-  }
-
-  async addNbdExport(options: {
-    id: string;
-    name: string;
-    node: string;
-    writable: boolean;
-    writethrough: boolean;
-  }): Promise<void> {
-    const { node, ...rest } = options;
-    await this.execute('block-export-add', { type: 'nbd', 'node-name': node, ...rest });
   }
 
   /** Removes an export and waits until its requests are settled. @throws `timeout` */
@@ -146,7 +142,7 @@ export class StorageDaemon {
     return true;
   }
 
-  /** SIGKILL, and waits until it is gone. */
+  /** SIGKILL, and waits until it and its requests are gone. @throws `timeout` */
   async kill(): Promise<void> {
     await kill(this.identity, killTimeoutMs);
     this.#qmp.close();
@@ -158,6 +154,11 @@ export class StorageDaemon {
     await waitGone(this.identity, 1000).catch(() => kill(this.identity, killTimeoutMs));
     this.#events = this.#files.readEvents();
     this.#files.remove();
+    if (await waitUnwritten([...this.writes], settleTimeoutMs)) return;
+    throw new HyperscaleError('timeout', `requests of process ${this.identity.pid} do not end`, {
+      hint: 'The disk under the pool does not answer: look at the kernel log.',
+      values: { pid: this.identity.pid, files: [...this.writes] },
+    });
   }
 }
 

@@ -27,7 +27,7 @@ export class EngineBench {
   }
 
   static async create(): Promise<EngineBench> {
-    return new EngineBench(await mkdtemp(join(tmpdir(), 'hs-')));
+    return new EngineBench(await mkdtemp(join(tmpdir(), 'hse-')));
   }
 
   /** A node; with `poolBytes` its pool is a file system of that size. */

@@ -1,13 +1,14 @@
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
-import { stat, truncate, writeFile } from 'node:fs/promises';
+import { readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { LayerKey } from '../../src/engine/engine.ts';
 import { containerBytes } from '../../src/engine/layer-files.ts';
 import { PoolLayerStore } from '../../src/engine/layer-store.ts';
-import { EngineBench, type EngineNode, mib, qemuIo, sha256, TestVolume } from './engine-fixture.ts';
+import { EngineBench, type EngineNode, mib, qemuIo, TestVolume } from './engine-fixture.ts';
 
 const run = promisify(execFile);
 const kib = 1024;
@@ -30,6 +31,12 @@ function chain(keys: LayerKey[]): string {
     image = { driver: 'qcow2', file, backing: image, discard: 'unmap' };
   }
   return `json:${JSON.stringify(image)}`;
+}
+
+/** The hash of the part of a container that is not a hole at its end. */
+async function contentHash(path: string): Promise<string> {
+  const used = (await readFile(path)).subarray(0, 32 * mib);
+  return createHash('sha1').update(used).digest('hex');
 }
 
 /** Numbers from 0 to below 1, always the same for a seed (Mulberry32). */
@@ -69,13 +76,13 @@ test('a merge shows through a chain exactly what its layers showed', async () =>
     }
     const [base, ...upper] = layers as [LayerKey, ...LayerKey[]];
     const files = upper.map((key) => node.engine.layers.path(key));
-    const before = await Promise.all(files.map(sha256));
+    const before = await Promise.all(files.map(contentHash));
     const times = files.map((file) => statSync(file).mtimeMs);
     const into = volume.nextLayer();
     const signal = new AbortController().signal;
     await node.engine.layers.merge(upper, into, 12 * mib, signal);
     await run('qemu-img', ['compare', chain(layers), chain([base, into])]);
-    expect(await Promise.all(files.map(sha256))).toEqual(before);
+    expect(await Promise.all(files.map(contentHash))).toEqual(before);
     expect(files.map((file) => statSync(file).mtimeMs)).toEqual(times);
     expect((await stat(node.engine.layers.path(into))).size).toBe(containerBytes(12 * mib));
     await run('qemu-img', ['check', '-q', node.engine.layers.path(into)]);

@@ -1,0 +1,137 @@
+import { HyperscaleError } from '../errors.ts';
+import type { HeadSpec, LayerKey, LayerSource, PeerExport } from './engine.ts';
+import {
+  attachServer,
+  type BlockNode,
+  blockdev,
+  type FileAccess,
+  fileNode,
+  inIoThread,
+  nbdExport,
+  nbdNode,
+  processArguments,
+} from './graphs.ts';
+
+/**
+ * A head: throttle over the open layer over the sealed ones. The open layer is a qcow2 over the
+ * quorum of all its members, or over the local file when there are no peers.
+ */
+
+const kib = 1024;
+const mib = 1024 * kib;
+
+/**
+ * Bytes of the cache for qcow2's tables: enough for the whole layer (16 bytes for each cluster of
+ * 128 KiB), between 256 KiB and 16 MiB (which covers 128 GiB).
+ */
+export function tableCacheBytes(sizeBytes: number): number {
+  const whole = Math.ceil(sizeBytes / (128 * kib)) * 16;
+  const rounded = Math.ceil(whole / (64 * kib)) * 64 * kib;
+  return Math.min(Math.max(rounded, 256 * kib), 16 * mib);
+}
+
+/** Name of the node that is this host's own file in the open layer's write set. */
+export const localMember = 'm0';
+/** Name of the node that is the `index`-th peer of the open layer. */
+export const peerMember = (index: number): string => `m${index + 1}`;
+
+/** Id of the export of a session; ids must begin with a letter. */
+export const sessionExportId = (session: string): string => `s-${session}`;
+
+export function headArguments(
+  spec: HeadSpec,
+  access: FileAccess,
+  path: (key: LayerKey) => string,
+  eventsFile: string,
+): string[] {
+  const cache = tableCacheBytes(spec.sizeBytes);
+  const sealed = spec.sealed.map((source, index) => ({
+    driver: 'qcow2',
+    'node-name': `q${index}`,
+    'read-only': true,
+    'l2-cache-size': cache,
+    file: { ...sealedPlace(source, access, path), 'read-only': true },
+    backing: index === 0 ? null : `q${index - 1}`,
+  }));
+  const open = {
+    driver: 'qcow2',
+    'node-name': 'open',
+    discard: 'unmap',
+    'l2-cache-size': cache,
+    file: openPlace(spec.open, access, path),
+    backing: sealed.length === 0 ? null : `q${sealed.length - 1}`,
+  };
+  const limit = {
+    'qom-type': 'throttle-group',
+    id: 'limit',
+    limits: { 'iops-total': spec.maxIops },
+  };
+  const top = { driver: 'throttle', 'node-name': 'top', 'throttle-group': 'limit', file: 'open' };
+  return [
+    ...processArguments(eventsFile),
+    ...['--object', JSON.stringify(limit)],
+    ...[...sealed, open, top].flatMap(blockdev),
+    ...attachServer(),
+    ...spec.sessions.map(sessionExport).flatMap(nbdExport),
+  ];
+}
+
+/** The export of one session, as on the command line and in `block-export-add`. */
+export function sessionExport(session: string) {
+  return {
+    type: 'nbd',
+    id: sessionExportId(session),
+    name: session,
+    'node-name': 'top',
+    writable: true,
+    // Rule 1: a head may be killed at any moment, so what it acknowledges must be stable.
+    writethrough: true,
+    ...inIoThread,
+  };
+}
+
+function sealedPlace(
+  source: LayerSource,
+  access: FileAccess,
+  path: (key: LayerKey) => string,
+): BlockNode {
+  const [peer, ...more] = source.peers;
+  if (source.local && peer === undefined) return fileNode(path(source.layer), access);
+  if (!source.local && peer !== undefined && more.length === 0) {
+    return peerNode(peer, source.layer.layer);
+  }
+  throw new HyperscaleError('internal', 'a sealed layer is read from exactly one place', {
+    values: { source },
+  });
+}
+
+function openPlace(
+  source: LayerSource,
+  access: FileAccess,
+  path: (key: LayerKey) => string,
+): BlockNode {
+  const members: BlockNode[] = source.peers.map((peer, index) => ({
+    ...peerNode(peer, source.layer.layer),
+    'node-name': peerMember(index),
+  }));
+  if (source.local) {
+    const local = { ...fileNode(path(source.layer), access), discard: 'unmap' };
+    members.unshift({ ...local, 'node-name': localMember });
+  }
+  const [first] = members;
+  if (first === undefined) {
+    throw new HyperscaleError('internal', 'an open layer needs a member', { values: { source } });
+  }
+  if (members.length === 1) return first;
+  return {
+    driver: 'quorum',
+    'vote-threshold': members.length,
+    'read-pattern': 'fifo',
+    children: members,
+  };
+}
+
+function peerNode(peer: PeerExport, layer: string): BlockNode {
+  const server = { type: 'inet', host: peer.address, port: String(peer.port) };
+  return nbdNode(server, layer);
+}

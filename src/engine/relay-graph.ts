@@ -1,0 +1,44 @@
+import type { ProxySpec } from './engine.ts';
+import {
+  attachServer,
+  blockdev,
+  nbdExport,
+  nbdNode,
+  processArguments,
+  tcpServer,
+} from './graphs.ts';
+import { sessionExport } from './head-graph.ts';
+
+/** On a consumer's host: the session's export of the head's host, at this host's attach socket. */
+export function proxyArguments(spec: ProxySpec, eventsFile: string): string[] {
+  const server = { type: 'inet', host: spec.address, port: String(spec.port) };
+  return [
+    ...processArguments(eventsFile),
+    ...relay(server, spec.session),
+    ...attachServer(),
+    ...relayed(spec),
+  ];
+}
+
+/** On the head's host: the session's export of the head's socket, over TCP. */
+export function gatewayArguments(
+  spec: { session: string; socket: string; address: string; port: number },
+  eventsFile: string,
+): string[] {
+  const server = { type: 'unix', path: spec.socket };
+  return [
+    ...processArguments(eventsFile),
+    ...relay(server, spec.session),
+    ...tcpServer(spec.address, spec.port),
+    ...relayed(spec),
+  ];
+}
+
+function relay(server: object, session: string): string[] {
+  return blockdev({ ...nbdNode(server, session), 'node-name': 'top', 'open-timeout': 10 });
+}
+
+/** Nothing is kept back here, so the head's own writethrough is enough. */
+function relayed(spec: { session: string }): string[] {
+  return nbdExport({ ...sessionExport(spec.session), writethrough: false });
+}
