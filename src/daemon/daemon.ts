@@ -20,6 +20,7 @@ import type { Config } from './config.ts';
 import { keepLeaseCurrent } from './lease.ts';
 import { takeLock } from './lock.ts';
 import { NbdPeerHealth } from './nbd-peer-health.ts';
+import { watchOwnReplicaServer } from './own-replica-server.ts';
 import { PeerConnections } from './peer-connections.ts';
 import { version } from './version.ts';
 import { keepWatchdog } from './watchdog.ts';
@@ -95,6 +96,10 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
   });
   const agent = new Agent(context, pLimit(jobsAtATime));
   await agent.start();
+  const own = watchOwnReplicaServer(
+    { address: config.address, port: config.ports.replica, pid: () => engine.replicas.pid },
+    log,
+  );
   const api = createApi(new Service(agent, version, randomUUID), { secret, log });
   await api.listenTcp(config.address, config.ports.api);
   await api.listenUnix(join(config.runDirectory, 'api.sock'));
@@ -106,6 +111,7 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
   });
   log.info({ signal: stop.reason }, 'stopping; guests and their disks run on');
   agent.stop();
+  own.stop();
   context.health.watch(new Set());
   lease.stop();
   watchdog.stop();
