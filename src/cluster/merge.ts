@@ -5,7 +5,7 @@
  */
 import { abandonMerge, beginMerge, completeMerge } from '../volume/merge.ts';
 import { copiesWanted } from '../volume/policy.ts';
-import { cleanReplicas, replicaOn } from '../volume/queries.ts';
+import { cleanReplicas, replicaOn, writerOf } from '../volume/queries.ts';
 import type { NodeName, NodeView, SealedLayer, Volume } from '../volume/types.ts';
 import type { Step } from './repair.ts';
 
@@ -15,7 +15,7 @@ const shortenTo = 0.5;
 /** The next step of merging, or null. `newId` names the result of a merge that begins. */
 export function mergeStep(
   volume: Volume,
-  view: { nodes: readonly NodeView[]; self: { node: NodeName; pool: string }; newId: () => string },
+  view: { nodes: readonly NodeView[]; newId: () => string },
 ): Step | null {
   const { merge } = volume;
   const up = (node: NodeName) => view.nodes.some((n) => n.name === node && n.lease !== null);
@@ -44,46 +44,67 @@ export function mergeStep(
   };
 }
 
+type Plan = { run: SealedLayer[]; builder: { node: NodeName; pool: string } };
+
 function beginStep(
   volume: Volume,
-  view: { self: { node: NodeName; pool: string }; newId: () => string },
+  view: { newId: () => string },
   up: (node: NodeName) => boolean,
 ): Step | null {
   if (volume.tail.phase !== 'idle' && volume.tail.phase !== 'open') return null;
   if (volume.chain.length <= volume.policy.maxLayers) return null;
-  const run = cheapestRun(volume);
-  const proven = run.every(
-    (l) =>
-      l.manifest !== null &&
-      replicaOn(l, view.self.node)?.state === 'clean' &&
-      l.replicas.every((r) => r.state === 'clean' && up(r.node)),
-  );
-  if (!proven) return null;
+  const plan = cheapestPlan(volume, up);
+  if (plan === null) return null;
+  const { run, builder } = plan;
   return {
-    text: `layers ${run.map((l) => l.epoch).join(', ')} are being merged`,
+    text: `layers ${run.map((l) => l.epoch).join(', ')} are being merged on ${builder.node}`,
     apply: (v) =>
       beginMerge(
         v,
         run.map((l) => l.id),
         view.newId(),
-        view.self,
+        builder,
       ),
   };
 }
 
-/** The adjacent layers whose merge moves the fewest bytes and shortens the chain enough. */
-function cheapestRun(volume: Volume): SealedLayer[] {
+/**
+ * The adjacent layers whose merge moves the fewest bytes and shortens the chain to where it should
+ * be, or as near to that as runs allow that one live node holds whole.
+ */
+function cheapestPlan(volume: Volume, up: (node: NodeName) => boolean): Plan | null {
   const keep = Math.max(2, Math.floor(volume.policy.maxLayers * shortenTo));
-  const length = Math.max(2, volume.chain.length - keep + 1);
-  let best: SealedLayer[] = [];
-  let bestBytes = Number.POSITIVE_INFINITY;
-  for (let i = 0; i + length <= volume.chain.length; i += 1) {
-    const run = volume.chain.slice(i, i + length);
-    const bytes = run.reduce((sum, l) => sum + (l.bytes ?? 0), 0);
-    if (bytes < bestBytes) {
-      best = run;
-      bestBytes = bytes;
+  for (let length = volume.chain.length - keep + 1; length >= 2; length -= 1) {
+    const plans: (Plan & { bytes: number })[] = [];
+    for (let i = 0; i + length <= volume.chain.length; i += 1) {
+      const run = volume.chain.slice(i, i + length);
+      const builder = builderOf(volume, run, up);
+      const bytes = run.reduce((sum, l) => sum + (l.bytes ?? 0), 0);
+      if (builder !== null) plans.push({ run, builder, bytes });
     }
+    const [best] = plans.sort((a, b) => a.bytes - b.bytes);
+    if (best !== undefined) return best;
   }
-  return best;
+  return null;
+}
+
+/**
+ * The node that can merge the run: it holds proven copies of all, and everybody else who holds one
+ * is up, so that nobody is left behind. The writer first, since it reads the result.
+ */
+function builderOf(
+  volume: Volume,
+  run: readonly SealedLayer[],
+  up: (node: NodeName) => boolean,
+): Plan['builder'] | null {
+  const proven = run.every(
+    (l) => l.manifest !== null && l.replicas.every((r) => r.state === 'clean' && up(r.node)),
+  );
+  if (!proven) return null;
+  const writer = writerOf(volume);
+  const holders = (run[0]?.replicas ?? [])
+    .filter(({ node }) => run.every((l) => replicaOn(l, node)?.state === 'clean'))
+    .sort((a, b) => Number(b.node === writer) - Number(a.node === writer));
+  const [builder] = holders;
+  return builder === undefined ? null : { node: builder.node, pool: builder.pool };
 }

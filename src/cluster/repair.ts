@@ -58,6 +58,8 @@ function add(layer: SealedLayer, node: NodeView, why: string): Step {
 }
 
 function surplusCopy(volume: Volume, layer: SealedLayer, view: RepairView): Step | null {
+  // A copy that a merge is being made from stays until the merge is over.
+  if (volume.merge !== null) return null;
   const up = new Set(view.nodes.filter((n) => n.lease !== null).map((n) => n.name));
   const { tail } = volume;
   const writeSet = tail.phase === 'open' ? tail.layer.members.map((m) => m.node) : [];

@@ -1,8 +1,12 @@
+import { probeExport } from '../engine/nbd-client.ts';
 import { NbdPing } from '../engine/ping.ts';
+import { pingExport } from '../engine/replica-graph.ts';
 import { HyperscaleError } from '../errors.ts';
 import type { Log } from '../node/context.ts';
 import type { PeerHealth } from '../node/peer-health.ts';
 import type { NodeView } from '../volume/types.ts';
+
+const probeTimeoutMs = 1_000;
 
 /** Health of peers' replica servers by small NBD reads from each that a head here depends on. */
 export class NbdPeerHealth implements PeerHealth {
@@ -27,6 +31,12 @@ export class NbdPeerHealth implements PeerHealth {
 
   failure(node: string): string | null {
     return this.#pings.get(node)?.failure ?? null;
+  }
+
+  async probe(node: string): Promise<boolean> {
+    const view = this.#node(node);
+    if (view === undefined) return false;
+    return probeExport(view.address, view.replicaPort, pingExport, probeTimeoutMs);
   }
 
   onChange(listener: (node: string) => void): () => void {

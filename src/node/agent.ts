@@ -27,6 +27,7 @@ export class Agent {
   readonly #limit: BackgroundOptions['limit'];
   readonly #entries = new Map<string, Entry>();
   readonly #down = new Map<string, number>();
+  readonly #seenUp = new Set<string>();
   readonly #unsubscribe: (() => void)[] = [];
   readonly #told = new Map<string, { name: string; text: string }>();
   #sparesPlanned = false;
@@ -200,9 +201,12 @@ export class Agent {
     if (isDown && !wasDown) {
       this.#down.set(name, environment.monotonic());
       environment.after(repairDelayMs + 100, () => this.#kickAll());
+      // A node that registers for the first time has no lease yet: that is no news.
+      if (!this.#seenUp.has(name)) return;
       events.emit('node.down', `Node ${name} is down.`, { values: { node: name } });
-    } else if (!isDown && wasDown) {
+    } else if (!isDown && (wasDown || !this.#seenUp.has(name))) {
       this.#down.delete(name);
+      this.#seenUp.add(name);
       events.emit('node.up', `Node ${name} is up.`, { values: { node: name } });
     }
   }

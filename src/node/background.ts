@@ -111,7 +111,7 @@ export class Background {
     if (coordinatorOf(volume, nodes) !== context.self.node) return false;
     const step =
       repairStep(volume, { nodes, givenUp: this.#options.givenUp() }) ??
-      mergeStep(volume, { nodes, self: context.self, newId: context.environment.randomId });
+      mergeStep(volume, { nodes, newId: context.environment.randomId });
     if (step === null) return false;
     await this.#worker.change(step.apply);
     context.events.emit('volume.repair', `Volume ${volume.name}: ${step.text}.`, { volume: id });
@@ -125,7 +125,7 @@ export class Background {
       node: context.self.node,
       volume: id,
       kind: job.kind,
-      layer: job.kind === 'delete' ? '' : job.kind === 'merge' ? job.into : job.layer,
+      layer: layerOf(job),
       from: job.kind === 'mend' ? job.from : null,
       doneBytes: 0,
       totalBytes: null,
@@ -196,4 +196,10 @@ export class Background {
     const ids = layers.map((l) => l.layer);
     await this.#worker.change((v) => collectGarbage(v, context.self.node, ids));
   }
+}
+
+/** The layer that a job is shown under: of several to be deleted, the first. */
+function layerOf(job: Job): string {
+  if (job.kind === 'merge') return job.into;
+  return job.kind === 'delete' ? (job.layers[0]?.layer ?? '') : job.layer;
 }

@@ -4,7 +4,7 @@
  */
 import type { HeadState } from '../engine/engine.ts';
 import { placeMembers } from '../volume/placement.ts';
-import { attachmentOn, cleanReplicas, replicaOn } from '../volume/queries.ts';
+import { attachmentOn, cleanReplicas, replicaOn, unsealedLayer } from '../volume/queries.ts';
 import type { NodeName, NodeView, RollReason, UnsealedLayer, Volume } from '../volume/types.ts';
 import type { Self } from './context.ts';
 
@@ -107,7 +107,9 @@ function openingDuty(
 ): Duty | null {
   const { volume, self, local } = situation;
   const mine = attachmentOn(volume, self.node);
-  const bootChanged = next.members[0]?.boot !== bootOf(situation, next.writer);
+  const bootChanged = [next, closing].some(
+    (layer) => layer !== null && layer.members[0]?.boot !== bootOf(situation, next.writer),
+  );
   if (next.writer === self.node) {
     if (closing === null) {
       if (mine === undefined || bootChanged) return { kind: 'abandon-opening', layer: next.id };
@@ -118,7 +120,8 @@ function openingDuty(
   }
   if (!local.leasesKnown || isUp(situation, next.writer)) return null;
   if (closing === null) {
-    return mine === undefined ? null : { kind: 'abandon-opening', layer: next.id };
+    const may = mine !== undefined || mayTakeOver(situation);
+    return may ? { kind: 'abandon-opening', layer: next.id } : null;
   }
   return mayTakeOver(situation)
     ? { kind: 'begin-fencing', writer: next.writer, revoke: [next.writer] }
@@ -201,15 +204,14 @@ function consumerDuty(situation: Situation, layer: UnsealedLayer): Duty | null {
 
 /**
  * A take-over is for a host with a consumer; where nobody has the volume attached, the first live
- * member ends the epoch so that its copies can be proven.
+ * member ends the epoch so that its copies can be proven, or gives up what was never served.
  */
 function mayTakeOver(situation: Situation): boolean {
   const { volume, self } = situation;
   if (attachmentOn(volume, self.node) !== undefined) return firstLiveHost(situation) === self.node;
   if (volume.attachments.length > 0) return false;
   const { tail } = volume;
-  const layer =
-    tail.phase === 'open' ? tail.layer : tail.phase === 'fencing' ? tail.unsealed : null;
+  const layer = unsealedLayer(volume) ?? (tail.phase === 'opening' ? tail.next : null);
   return layer?.members.find((m) => isUp(situation, m.node))?.node === self.node;
 }
 

@@ -7,6 +7,8 @@ export interface PeerHealth {
   watch(nodes: ReadonlySet<string>): void;
   /** Why a watched node's replica server is held to have failed; null while it answers. */
   failure(node: string): string | null;
+  /** Whether a node's replica server answers now, for one that is not watched yet. */
+  probe(node: string): Promise<boolean>;
   /** Called when a watched node fails or recovers. */
   onChange(listener: (node: string) => void): () => void;
 }

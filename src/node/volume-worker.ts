@@ -6,7 +6,8 @@ import { attachmentOn, writerOf } from '../volume/queries.ts';
 import type { Volume } from '../volume/types.ts';
 import { AvoidList } from './avoid-list.ts';
 import type { Context } from './context.ts';
-import { type Duty, type LocalView, nextDuty } from './duties.ts';
+import { type Duty, nextDuty } from './duties.ts';
+import { localView } from './local-view.ts';
 import { performDuty } from './perform.ts';
 import { Waiters } from './waiters.ts';
 
@@ -133,6 +134,12 @@ export class VolumeWorker {
     });
   }
 
+  /** The head has served long enough for a change that is not urgent. */
+  settled(): boolean {
+    const age = this.context.environment.monotonic() - this.#headSince;
+    return this.head !== null && age >= settleMs;
+  }
+
   /** Leaves a peer alone for a while after it could not do its part. */
   avoid(node: string): void {
     this.#avoid.add(node);
@@ -245,7 +252,7 @@ export class VolumeWorker {
       volume,
       self,
       nodes: this.context.nodes(),
-      local: await this.#local(volume),
+      local: await localView(this, volume),
     });
     if (duty !== null || this.#sealWanted.length === 0) return duty;
     const wanted = this.#sealWanted.splice(0);
@@ -265,28 +272,6 @@ export class VolumeWorker {
     }
     this.#again = true;
     return null;
-  }
-
-  async #local(volume: Volume): Promise<LocalView> {
-    const { engine, environment, self } = this.context;
-    const { tail } = volume;
-    const asks = tail.phase === 'open' && tail.layer.writer === self.node && this.head === null;
-    return {
-      head: this.head?.state ?? null,
-      openLayerBurnt:
-        asks &&
-        (await engine.layers.isBurnt({
-          volume: this.id,
-          layer: tail.layer.id,
-          epoch: tail.layer.epoch,
-        })),
-      proxy: this.proxy && { session: this.proxy.session, headNode: this.proxy.headNode },
-      gateways: [...this.gateways.keys()],
-      failed: this.failed(),
-      avoid: this.avoided(),
-      settled: this.head !== null && environment.monotonic() - this.#headSince >= settleMs,
-      leasesKnown: this.context.store.connected() && this.context.leasesKnown(),
-    };
   }
 
   #headFault(head: HeadHandle, fault: HeadFault): void {

@@ -1,4 +1,12 @@
-import type { Attachment, LayerId, NodeName, Replica, SealedLayer, UnsealedLayer, Volume } from './types.ts';
+import type {
+  Attachment,
+  LayerId,
+  NodeName,
+  Replica,
+  SealedLayer,
+  UnsealedLayer,
+  Volume,
+} from './types.ts';
 
 /** The layer that a head may be writing, whatever became of its writer. */
 export function unsealedLayer(volume: Volume): UnsealedLayer | null {

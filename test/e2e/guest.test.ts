@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Guest, type GuestOptions, lostRecords } from '../../demo/guest/guest.ts';
-import { buildGuestImage, type GuestImage } from '../../demo/guest/image.ts';
-import { onLines } from '../../demo/guest/lines.ts';
+import { Guest, type GuestOptions, lostRecords } from '../../scenario/guest/guest.ts';
+import { buildGuestImage, type GuestImage } from '../../scenario/guest/image.ts';
+import { onLines } from '../../scenario/guest/lines.ts';
 
 const cache = process.env.HYPERSCALE_CACHE ?? '/var/cache/hyperscale';
 const outageMs = 300;

@@ -27,7 +27,7 @@ export function eventCommands(program: Command, io: Io): void {
       }
       const { events } = await context.client.keptEvents(options.volume);
       for (const event of events) {
-        io.stdout.write(lineOf(context, event));
+        if (context.json || !isQuiet(event)) io.stdout.write(lineOf(context, event));
       }
     });
 }
@@ -40,7 +40,7 @@ async function follow(context: Context, volume: string | undefined): Promise<voi
     try {
       for await (const item of events) {
         after = 'missed' in item ? item.upTo : item.id;
-        io.stdout.write(lineOf(context, item));
+        if (context.json || !isQuiet(item)) io.stdout.write(lineOf(context, item));
       }
     } catch (error) {
       if (!isHyperscaleError(error, 'unavailable')) {
@@ -66,6 +66,11 @@ async function reconnected(
       }
     }
   }
+}
+
+/** Changes of a record that mean nothing to people; programs get them to look again. */
+function isQuiet(item: StreamItem): boolean {
+  return 'type' in item && item.type === 'volume.record';
 }
 
 function lineOf(context: Context, item: StreamItem): string {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
-import { LabCluster } from '../lab/cluster.ts';
-import { during, type Display, type Line } from './display.ts';
+import type { LabCluster } from '../lab/cluster.ts';
+import { HyperscaleError, isHyperscaleError } from '../src/errors.ts';
+import { type Display, during, type Line } from './display.ts';
 import type { EventRecorder } from './events.ts';
 import type { GuestImage } from './guest/image.ts';
 import type { Report } from './report.ts';
@@ -45,7 +46,13 @@ export async function volumeBecomes(
     seen = describe(volume);
     return predicate(volume);
   };
-  const wait = scene.cluster.waitForVolume<VolumeView>(volumeName, look, timeoutMs, via);
+  const wait = scene.cluster
+    .waitForVolume<VolumeView>(volumeName, look, timeoutMs, via)
+    .catch((error: unknown) => {
+      // Its text quotes the whole volume; what the display showed last says it shorter.
+      const text = `the volume is not as awaited after ${timeoutMs / 1000} s; last seen: ${seen}`;
+      throw isHyperscaleError(error, 'timeout') ? new HyperscaleError('timeout', text) : error;
+    });
   return during(line, () => `${also()}${seen}`, wait);
 }
 

@@ -56,7 +56,8 @@ function figureRows(figures: Figures): string[] {
     );
   }
   if (copies !== null) {
-    const text = `${copies.files} files of ${copies.layers} layers (${bytes(copies.allocatedBytes)})`;
+    const { files, layers, allocatedBytes } = copies;
+    const text = `${files} files of ${layers} layers with ${bytes(allocatedBytes)}`;
     rows.push(row('compared byte for byte', text));
   }
   if (speed !== null) {
