@@ -1,4 +1,5 @@
 /** Background work that one node has to do for a volume. Pure. */
+import { hasInputs } from '../volume/merge.ts';
 import { cleanReplicas, isDeletable, replicaOn } from '../volume/queries.ts';
 import type { LayerId, NodeName, NodeView, Replica, Volume } from '../volume/types.ts';
 
@@ -100,7 +101,7 @@ function merges(volume: Volume, self: { node: NodeName }, nodes: readonly NodeVi
   const busy = volume.chain.some((l) =>
     l.replicas.some((r) => r.state !== 'clean' && isUp(nodes, r.node)),
   );
-  return busy ? [] : [{ kind: 'merge', into: merge.into }];
+  return busy || !hasInputs(volume, merge) ? [] : [{ kind: 'merge', into: merge.into }];
 }
 
 function deletions(volume: Volume, self: { node: NodeName; pool: string }): Job[] {

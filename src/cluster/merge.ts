@@ -3,7 +3,7 @@
  * begins a merge of the cheapest run of layers when all their copies are proven, records it when
  * enough copies of the result are, gives it up when its builder is gone.
  */
-import { abandonMerge, beginMerge, completeMerge } from '../volume/merge.ts';
+import { abandonMerge, beginMerge, completeMerge, hasInputs } from '../volume/merge.ts';
 import { copiesWanted } from '../volume/policy.ts';
 import { cleanReplicas, replicaOn, writerOf } from '../volume/queries.ts';
 import type { NodeName, NodeView, SealedLayer, Volume } from '../volume/types.ts';
@@ -23,6 +23,12 @@ export function mergeStep(
   if (merge.replicas.some((r) => !up(r.node))) {
     return {
       text: `the merge into ${merge.into} is given up: one of its nodes is down`,
+      apply: (v) => abandonMerge(v, merge.into),
+    };
+  }
+  if (merge.manifest === null && !hasInputs(volume, merge)) {
+    return {
+      text: `the merge into ${merge.into} is given up: ${merge.builder} holds its layers no longer`,
       apply: (v) => abandonMerge(v, merge.into),
     };
   }

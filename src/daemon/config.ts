@@ -88,6 +88,7 @@ export function checkConfig(given: unknown, path: string): Config {
     ...given,
     ports: typeof ports === 'object' ? { ...defaultPorts, ...ports } : (ports ?? defaultPorts),
   };
+  refuseUnknown(given, ports, path);
   if (!Value.Check(ConfigSchema, complete)) {
     const first = Value.Errors(ConfigSchema, complete)[0];
     const where = first?.instancePath.replaceAll('/', '.').slice(1) || 'the file';
@@ -106,6 +107,26 @@ export function checkConfig(given: unknown, path: string): Config {
     throw new HyperscaleError('bad-input', `${path}: ports.gateways ${first}–${last} is empty`);
   }
   return complete;
+}
+
+/** Names what a schema only calls false: settings that do not exist, and ones that are missing. */
+function refuseUnknown(given: object, ports: unknown, path: string): void {
+  const known = [...Object.keys(ConfigSchema.properties)];
+  const knownPorts = Object.keys(ConfigSchema.properties.ports.properties).map((p) => `ports.${p}`);
+  const inPorts = typeof ports === 'object' && ports !== null ? Object.keys(ports) : [];
+  const settings = [...Object.keys(given), ...inPorts.map((p) => `ports.${p}`)];
+  const unknown = settings.find((s) => !known.includes(s) && !knownPorts.includes(s));
+  if (unknown !== undefined) {
+    throw new HyperscaleError('bad-input', `${path}: there is no setting ${unknown}`, {
+      hint: `Settings are ${known.join(', ')}; see docs/configuration.md.`,
+    });
+  }
+  const missing = ['node', 'address'].find((s) => !(s in given));
+  if (missing !== undefined) {
+    throw new HyperscaleError('bad-input', `${path}: the setting ${missing} is missing`, {
+      hint: 'See docs/configuration.md for a complete example.',
+    });
+  }
 }
 
 function valueAt(root: unknown, pointer: string): unknown {

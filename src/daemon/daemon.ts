@@ -22,6 +22,7 @@ import { takeLock } from './lock.ts';
 import { NbdPeerHealth } from './nbd-peer-health.ts';
 import { watchOwnReplicaServer } from './own-replica-server.ts';
 import { PeerConnections } from './peer-connections.ts';
+import { keepStoreSeen, readStoreSeen } from './store-seen.ts';
 import { version } from './version.ts';
 import { keepWatchdog } from './watchdog.ts';
 
@@ -60,7 +61,13 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
   });
   const etcd = config.etcd === 'managed' ? await managedEtcd(config, log) : null;
   const endpoints = etcd?.endpoints ?? (config.etcd === 'managed' ? [] : config.etcd);
-  const store = await createEtcdStore({ endpoints, log, signal: stop });
+  const store = await createEtcdStore({
+    endpoints,
+    log,
+    signal: stop,
+    seen: await readStoreSeen(config.pool),
+  });
+  const seen = keepStoreSeen(config.pool, store, log);
   await store.registerNode({
     name: config.node,
     pool,
@@ -114,6 +121,7 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
   own.stop();
   context.health.watch(new Set());
   lease.stop();
+  seen.stop();
   watchdog.stop();
   await api.close();
   await context.peers.close();

@@ -80,7 +80,7 @@ export function checkSocketPath(path: string): void {
   const length = Buffer.byteLength(path) + 9;
   if (length > maxSocketPath) {
     throw new HyperscaleError('bad-input', `the socket path ${path} is too long for Linux`, {
-      hint: 'Choose a shorter runDirectory, at most 40 characters.',
+      hint: 'Choose a shorter runDirectory, at most 31 characters.',
       values: { path, length, limit: maxSocketPath },
     });
   }

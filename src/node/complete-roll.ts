@@ -12,7 +12,13 @@ const prepareTimeoutMs = 2_000;
 /** A planned change of epoch waits this long for the old head to end in good order. */
 const gracefulTimeoutMs = 1_500;
 /** Rolls that nothing is wrong behind: the old head is asked before it is killed. */
-const planned: ReadonlySet<RollReason> = new Set(['add-member', 'localise', 'seal', 'merged']);
+const planned: ReadonlySet<RollReason> = new Set([
+  'add-member',
+  'localise',
+  'seal',
+  'merged',
+  'no-space',
+]);
 
 /**
  * The act and the confirm of a roll on this node: every member has the next layer, the old head is

@@ -3,7 +3,7 @@
  * Pure: the worker executes the answer and asks again.
  */
 import type { HeadState } from '../engine/engine.ts';
-import { placeMembers } from '../volume/placement.ts';
+import { mustLeave, placeMembers } from '../volume/placement.ts';
 import { attachmentOn, cleanReplicas, replicaOn, unsealedLayer } from '../volume/queries.ts';
 import type { NodeName, NodeView, RollReason, UnsealedLayer, Volume } from '../volume/types.ts';
 import type { Self } from './context.ts';
@@ -177,6 +177,8 @@ function worthwhileRoll(
 ): RollReason | null {
   const unready = new Set([...local.failed, ...local.avoid]);
   const possible = placeMembers(volume, self.node, nodes, unready);
+  const full = nodes.filter((n) => n.lease !== null && mustLeave(n)).map((n) => n.name);
+  if (layer.members.some((m) => m.node !== self.node && full.includes(m.node))) return 'no-space';
   if (possible.length > layer.members.length) return 'add-member';
   const remote = head.sealed.filter((s) => s.from !== null);
   const nowLocal = (id: string) => {

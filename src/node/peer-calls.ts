@@ -109,7 +109,7 @@ export class PeerCalls implements PeerService {
 
   seal(volumeId: string): Promise<void> {
     this.#mustExist(volumeId);
-    return this.#agent.worker(volumeId).seal();
+    return this.#agent.worker(volumeId).seal(AbortSignal.timeout(endpointTimeoutMs));
   }
 
   #mustExist(volumeId: string): void {

@@ -106,7 +106,7 @@ export class Service implements NodeService {
         hint: 'Only a volume that is attached has an open layer to seal.',
       });
     }
-    if (writer === this.nodeName) await this.#agent.worker(value.id).seal();
+    if (writer === this.nodeName) await this.#agent.worker(value.id).seal(signal);
     else await this.#context.peers.of(writer, { signal }).seal(value.id);
     const now = await this.#context.store.readVolume(value.id);
     return now?.value ?? value;

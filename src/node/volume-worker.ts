@@ -180,10 +180,15 @@ export class VolumeWorker {
     return this.#waiters.until(met, signal);
   }
 
-  /** Asks for a new epoch; resolves when it is open. */
-  seal(): Promise<void> {
+  /** Asks for a new epoch; resolves when it is open. An abort stops the waiting. */
+  seal(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#sealWanted.push({ resolve, reject });
+      const wanted = { resolve, reject };
+      this.#sealWanted.push(wanted);
+      signal.addEventListener('abort', () => {
+        this.#sealWanted = this.#sealWanted.filter((w) => w !== wanted);
+        reject(signal.reason);
+      });
       this.kick();
     });
   }

@@ -30,7 +30,12 @@ export type EtcdStoreOptions = {
   requestTimeoutMs?: number;
   /** Ends the wait for etcd at the start. */
   signal?: AbortSignal;
+  /** What this node has seen of the store in earlier lives; another or older one is refused. */
+  seen?: StoreSeen | null;
 };
+
+/** The identity of the cluster's metadata and the highest revision seen of it. */
+export type StoreSeen = { clusterId: string; revision: string };
 
 /** The store on etcd, with what only etcd has. */
 export type EtcdStore = Store & {
@@ -52,7 +57,8 @@ export async function createEtcdStore(options: EtcdStoreOptions): Promise<EtcdSt
   const connectionListeners = new Set<(connected: boolean) => void>();
   const cache = createRecordCache(keys, log, (change) => tell(changeListeners, change));
   const loaded = Promise.withResolvers<void>();
-  let clusterId: string | undefined;
+  const seen = options.seen ?? null;
+  let clusterId: string | undefined = seen?.clusterId;
 
   /** One listener's error is not the others', nor the watch's. */
   function tell<T>(listeners: Set<(news: T) => void>, news: T): void {
@@ -69,7 +75,12 @@ export async function createEtcdStore(options: EtcdStoreOptions): Promise<EtcdSt
   async function prepare(session: EtcdSession): Promise<void> {
     const wantedId = clusterId ?? (await claimClusterId(session, keys.clusterId));
     const { entries, revision } = await listAll(session, prefix);
-    refuseOtherStore(wantedId, entries.get(keys.clusterId)?.text, cache.revision(), revision);
+    refuseOtherStore(
+      wantedId,
+      entries.get(keys.clusterId)?.text,
+      later(cache.revision(), seen?.revision ?? '0'),
+      revision,
+    );
     clusterId = wantedId;
     cache.replaceAll(entries, revision);
     const start = String(BigInt(revision) + 1n);
@@ -161,6 +172,10 @@ async function claimClusterId(session: EtcdSession, key: string): Promise<string
  * An etcd that was emptied, replaced or set back to an old copy must not be believed: what it
  * lacks would look deleted. We stay unconnected, with the caches as they were.
  */
+function later(a: string, b: string): string {
+  return laterRevision(b, a) ? b : a;
+}
+
 function refuseOtherStore(
   wantedId: string,
   foundId: string | undefined,
@@ -175,7 +190,7 @@ function refuseOtherStore(
         : undefined;
   if (wrong === undefined) return;
   throw new HyperscaleError('store-unavailable', `the metadata in etcd ${wrong}`, {
-    hint: 'point this node at the right etcd, or restore its newest backup and restart the node',
+    hint: 'Point this node at the right etcd, or see docs/operations.md on a lost etcd.',
     values: { wantedId, foundId, seen, revision },
   });
 }

@@ -66,7 +66,10 @@ export function createRecordCache(
       case 'volume': {
         const volume = { value: parseVolume(key, stored.text), revision };
         volumes.set(parsed.id, volume);
-        idsByName.set(volume.value.name, parsed.id);
+        // A tombstone's name is free and may be another volume's by now.
+        const { name, tail } = volume.value;
+        if (tail.phase !== 'deleting') idsByName.set(name, parsed.id);
+        else if (idsByName.get(name) === parsed.id) idsByName.delete(name);
         emit({ kind: 'volume', id: parsed.id, volume });
         return;
       }

@@ -7,9 +7,10 @@ const reasonText: Record<RollReason, string> = {
   evict: 'a node is taken out of the write set',
   'head-died': 'the process that served the volume died',
   'add-member': 'a node joins the write set',
-  localise: 'the head moves next to its consumer',
+  localise: "all layers can be read on the head's own node now",
   seal: 'a seal was asked for',
   merged: 'merged layers are put in place',
+  'no-space': 'the pool of a member is almost full',
   'member-unready': 'a member was not ready',
 };
 
@@ -120,10 +121,10 @@ function writerGone(context: ReportContext, layer: UnsealedLayer, trouble: strin
   return {
     severity: volume.attachments.length > 0 ? 'unavailable' : 'degraded',
     what: `${layer.writer}, which writes the volume, ${trouble}.`,
-    why: 'No other node may write before it has taken the volume over.',
+    why: `Its daemon does not answer. A guest there may well go on; no other node may write before it has taken the volume over.`,
     action:
-      `Bring ${layer.writer} back, or attach the volume elsewhere: ` +
-      `hscli volume attach ${volume.name} --node NODE`,
+      `If only hyperscaled is down on ${layer.writer}, start it: nothing is interrupted. If the node ` +
+      `is lost, attach the volume elsewhere: hscli volume attach ${volume.name} --node NODE`,
     progress: null,
   };
 }

@@ -41,6 +41,13 @@ export function beginMerge(
   };
 }
 
+/** True while the builder holds clean copies of all that it merges: repair may have moved one. */
+export function hasInputs(volume: Volume, merge: Merge): boolean {
+  return volume.chain
+    .filter((l) => merge.layers.includes(l.id))
+    .every((l) => replicaOn(l, merge.builder)?.state === 'clean');
+}
+
 /** The builder's file is durable and hashed; `targets` now copy it. */
 export function recordMergeBuilt(
   volume: Volume,

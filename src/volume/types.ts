@@ -54,6 +54,7 @@ export type RollReason =
   | 'localise'
   | 'seal'
   | 'merged'
+  | 'no-space'
   | 'member-unready';
 
 /** Who may write. */

@@ -16,7 +16,11 @@ test('the writer comes first, whatever else speaks against it', () => {
 });
 
 test('as many members as the policy asks for, and fewer when there are no more nodes', () => {
-  for (const [policy, count] of [['Gold', 3], ['Silver', 2], ['Bronze', 1]] as const) {
+  for (const [policy, count] of [
+    ['Gold', 3],
+    ['Silver', 2],
+    ['Bronze', 1],
+  ] as const) {
     const volume = record({ policy: policyNamed(policy) });
     expect(placeMembers(volume, 'n1', four, none)).toHaveLength(count);
   }
@@ -52,4 +56,23 @@ test('a pool takes new layers below 85 %', () => {
   expect(hasRoom(node('n1', { free: 149 }))).toBe(false);
   expect(hasRoom(node('n1', { free: 0, total: 0 }))).toBe(false);
   expect(hasRoom(node('n1', { up: false }))).toBe(false);
+});
+
+test('a member stays until its pool is 92 % full, a writer that goes on for good', () => {
+  const written = record({ ...gold, tail: open(3, ['n1', 'n2', 'n3']) });
+  const filling = [node('n1', { free: 10 }), node('n2', { free: 100 }), node('n3', { free: 70 })];
+  expect(names(placeMembers(written, 'n1', filling, none))).toEqual(['n1', 'n2']);
+  expect(names(placeMembers(written, 'n1', [...filling, node('n4')], none))).toEqual([
+    'n1',
+    'n2',
+    'n4',
+  ]);
+});
+
+test('a host that holds the volume may open it until its pool is 92 % full', () => {
+  const chain = [sealed(1, ['n1', 'n2'])];
+  const at = (free: number) => () =>
+    placeMembers(record({ chain }), 'n1', [node('n1', { free }), node('n2')], none);
+  expect(at(100)).not.toThrow();
+  expect(at(70)).toThrow(/93 % full/);
 });
