@@ -6,7 +6,7 @@
 import { addReplica, dropReplica } from '../volume/copies.ts';
 import { hasRoom } from '../volume/placement.ts';
 import { copiesWanted } from '../volume/policy.ts';
-import { awaitsDeletion, cleanReplicas, replicaOn } from '../volume/queries.ts';
+import { cleanReplicas, replicaOn } from '../volume/queries.ts';
 import type { NodeName, NodeView, SealedLayer, Volume } from '../volume/types.ts';
 
 export type RepairView = {
@@ -32,11 +32,7 @@ function missingCopy(volume: Volume, layer: SealedLayer, view: RepairView): Step
   const writer = tail.phase === 'open' ? tail.layer.writer : null;
   const writeSet = tail.phase === 'open' ? tail.layer.members.map((m) => m.node) : [];
   const candidates = view.nodes.filter(
-    (n) =>
-      n.lease !== null &&
-      hasRoom(n) &&
-      replicaOn(layer, n.name) === undefined &&
-      !awaitsDeletion(volume, layer.id, n.name),
+    (n) => n.lease !== null && hasRoom(n) && replicaOn(layer, n.name) === undefined,
   );
   const local = candidates.find((n) => n.name === writer);
   if (local !== undefined) return add(layer, local, 'it is read there');

@@ -72,8 +72,14 @@ export interface PreparedHead {
 export interface Engine {
   /** Finds what an earlier run of the daemon left running. */
   adopt(): Promise<{ heads: HeadHandle[]; proxies: ProxyHandle[]; gateways: GatewayHandle[] }>;
-  /** Puts the listener of the volume's attachment socket in place. */
-  prepareHead(volume: VolumeId): Promise<PreparedHead>;
+  /**
+   * Puts the listener of the volume's attachment socket in place. While an old head lives it must be
+   * a `new` one, or the old head would accept and refuse its consumers; after a head died, the
+   * `waiting` one has the consumers that came meanwhile in its queue.
+   */
+  prepareHead(volume: VolumeId, listener?: 'new' | 'waiting'): Promise<PreparedHead>;
+  /** Volumes that have a socket on this node. */
+  attachSockets(): VolumeId[];
   /** The consumer's socket of a volume on this node. */
   attachSocket(volume: VolumeId): string;
   startProxy(spec: ProxySpec): Promise<ProxyHandle>;

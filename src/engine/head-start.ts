@@ -33,8 +33,12 @@ export class HeadStart implements PreparedHead {
     this.#held = held;
   }
 
-  static async prepare(environment: EngineEnvironment, volume: string): Promise<HeadStart> {
-    return new HeadStart(environment, volume, await hold(environment, volume));
+  static async prepare(
+    environment: EngineEnvironment,
+    volume: string,
+    listener: 'keep' | 'reuse',
+  ): Promise<HeadStart> {
+    return new HeadStart(environment, volume, await hold(environment, volume, listener));
   }
 
   async serve(spec: HeadSpec): Promise<HeadHandle> {
@@ -55,7 +59,7 @@ export class HeadStart implements PreparedHead {
         if (!locked || performance.now() > deadline) throw error;
       }
       await delay(20);
-      this.#held = await hold(this.#environment, this.#volume);
+      this.#held = await hold(this.#environment, this.#volume, 'reuse');
     }
   }
 
@@ -88,11 +92,11 @@ export class HeadStart implements PreparedHead {
 }
 
 /** Puts a listener into the place of the volume's attachment socket. */
-async function hold(environment: EngineEnvironment, volume: string) {
+async function hold(environment: EngineEnvironment, volume: string, mode: 'keep' | 'reuse') {
   const attach = attachSocketPath(environment, volume);
   const qmp = join(runPart(environment, 'heads'), `${volume}.${token()}.qmp`);
   const sockets = [
-    { fd: heldDescriptors.attach, path: attach },
+    { fd: heldDescriptors.attach, path: attach, mode },
     { fd: heldDescriptors.qmp, path: qmp },
   ];
   return { process: await HeldProcess.start(sockets, logFile(environment, volume)), qmp };

@@ -8,6 +8,8 @@ import { identify, kill, type ProcessIdentity } from './process.ts';
 /** Numbers under which a held process finds what `libexec/hold-listener` opened for it. */
 export const heldDescriptors = { attach: 10, qmp: 11, capabilities: 12 } as const;
 
+export type HeldSocket = { fd: number; path: string; mode?: 'keep' | 'reuse' };
+
 const program = fileURLToPath(new URL('../../libexec/hold-listener', import.meta.url));
 const readyTimeoutMs = 10_000;
 
@@ -34,19 +36,17 @@ export class HeldProcess {
   }
 
   /**
-   * Starts to listen on `sockets` (descriptor number and path).
+   * Starts to listen on `sockets` (descriptor number and path). A kept one stays open when the
+   * program dies, and can be reused by the next (`libexec/hold-listener`).
    * @param logFile where the process's standard error goes, appended.
    * @throws `engine` with what it said when it could not.
    */
-  static async start(
-    sockets: { fd: number; path: string }[],
-    logFile: string,
-  ): Promise<HeldProcess> {
+  static async start(sockets: HeldSocket[], logFile: string): Promise<HeldProcess> {
     const fd = openSync(logFile, 'a', 0o640);
     const log = { path: logFile, start: fstatSync(fd).size };
     const child = spawn(
       program,
-      sockets.map((s) => `${s.fd}=${s.path}`),
+      sockets.map((s) => `${s.mode === undefined ? '' : `${s.mode}:`}${s.fd}=${s.path}`),
       {
         detached: true,
         cwd: '/',

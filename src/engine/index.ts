@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import type {
   Engine,
   GatewayHandle,
@@ -34,6 +34,7 @@ import { QemuReplicaServer } from './replica-server.ts';
 import { checkSocketPath, type RunRecord, readRunRecords } from './run-files.ts';
 import { runTool } from './run-tool.ts';
 import { Serial } from './serial.ts';
+import { endKeeper } from './socket-keeper.ts';
 import { StorageDaemon } from './storage-daemon.ts';
 import { checkQemuVersion } from './versions.ts';
 
@@ -75,16 +76,25 @@ export class QemuEngine implements Engine {
     return { heads, proxies, gateways };
   }
 
+  attachSockets(): string[] {
+    return readdirSync(runPart(this.#environment, 'attach'))
+      .filter((name) => name.endsWith('.sock'))
+      .map((name) => name.slice(0, -'.sock'.length));
+  }
+
   attachSocket(volume: string): string {
     return attachSocketPath(this.#environment, checkVolumeId(volume));
   }
 
   async removeAttachSocket(volume: string): Promise<void> {
-    rmSync(this.attachSocket(volume), { force: true });
+    const path = this.attachSocket(volume);
+    await endKeeper(path);
+    rmSync(path, { force: true });
   }
 
-  async prepareHead(volume: string): Promise<PreparedHead> {
-    return await HeadStart.prepare(this.#environment, checkVolumeId(volume));
+  async prepareHead(volume: string, listener: 'new' | 'waiting' = 'new'): Promise<PreparedHead> {
+    const mode = listener === 'new' ? 'keep' : 'reuse';
+    return await HeadStart.prepare(this.#environment, checkVolumeId(volume), mode);
   }
 
   async startProxy(spec: ProxySpec): Promise<ProxyHandle> {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { HyperscaleError } from '../errors.ts';
 import type { GatewayHandle, ProxyHandle, ProxySpec } from './engine.ts';
 import { attachSocketPath, type EngineEnvironment, logFile, runPart } from './environment.ts';
-import { HeldProcess, heldDescriptors } from './held-process.ts';
+import { HeldProcess, type HeldSocket, heldDescriptors } from './held-process.ts';
 import { checkSessionId, checkVolumeId } from './ids.ts';
 import { gatewayArguments, proxyArguments } from './relay-graph.ts';
 import { RunFiles } from './run-files.ts';
@@ -68,7 +68,7 @@ export async function startProxy(
   checkSessionId(spec.session);
   const attach = attachSocketPath(environment, spec.volume);
   const files = relayFiles(environment, 'proxies', spec);
-  const listen = [{ fd: heldDescriptors.attach, path: attach }];
+  const listen: HeldSocket[] = [{ fd: heldDescriptors.attach, path: attach, mode: 'reuse' }];
   const argv = proxyArguments(spec, files.events);
   return new QemuProxy(await startRelay(environment, files, listen, spec, argv), spec);
 }
@@ -103,7 +103,7 @@ export async function freeGatewayPort(environment: EngineEnvironment): Promise<n
 async function startRelay(
   environment: EngineEnvironment,
   files: RunFiles,
-  listen: { fd: number; path: string }[],
+  listen: HeldSocket[],
   spec: { volume: string },
   argv: string[],
 ): Promise<StorageDaemon> {

@@ -49,6 +49,10 @@ export class Agent {
     }
     for (const gateway of gateways) this.worker(gateway.volume).addGateway(gateway);
     for (const node of store.nodes()) this.#sawNode(node.name, node);
+    for (const volume of engine.attachSockets()) {
+      const worker = this.worker(volume);
+      if (!worker.isAttached()) await engine.removeAttachSocket(volume);
+    }
     this.#unsubscribe.push(
       store.onChange((change) => this.#changed(change)),
       store.onConnection((connected) => {

@@ -36,7 +36,7 @@ export async function completeRoll(worker: VolumeWorker): Promise<void> {
   }
   // Before anything is ended: without a source for every sealed layer no new head could start.
   await findSources(worker, volume);
-  const prepared = await engine.prepareHead(worker.id);
+  const prepared = await engine.prepareHead(worker.id, worker.head === null ? 'waiting' : 'new');
   try {
     const clean = await endOldHead(worker, closing, planned.has(reason));
     if (closing !== null) await engine.layers.sync(layerKey(worker.id, closing));
@@ -56,7 +56,7 @@ export async function completeRoll(worker: VolumeWorker): Promise<void> {
 export async function startConfirmedHead(worker: VolumeWorker): Promise<void> {
   const { volume } = worker;
   if (volume === undefined) return;
-  const prepared = await worker.context.engine.prepareHead(worker.id);
+  const prepared = await worker.context.engine.prepareHead(worker.id, 'waiting');
   try {
     await serve(worker, prepared, volume);
   } catch (error) {

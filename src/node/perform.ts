@@ -132,11 +132,7 @@ async function startProxy(
 }
 
 async function dropSocketWhenUnused(worker: VolumeWorker): Promise<void> {
-  const { engine, self } = worker.context;
-  const attached = worker.volume?.attachments.some((a) => a.host === self.node) ?? false;
-  if (!attached && worker.head === null && worker.proxy === null) {
-    await engine.removeAttachSocket(worker.id);
-  }
+  if (!worker.isAttached()) await worker.context.engine.removeAttachSocket(worker.id);
 }
 
 /** True when the writer's node is up again in another boot: its old head is gone for sure. */

@@ -167,6 +167,13 @@ export class VolumeWorker {
     return new Set([...state.peers, ...sources]);
   }
 
+  /** This host has an attachment, or something here still serves or forwards one. */
+  isAttached(): boolean {
+    const { volume, head, proxy, context } = this;
+    if (head !== null || proxy !== null) return true;
+    return volume !== undefined && attachmentOn(volume, context.self.node) !== undefined;
+  }
+
   /** True when this host's consumers of the given session are served. */
   serves(session: string): boolean {
     const { head, proxy, volume } = this;

@@ -1,7 +1,7 @@
 /** Copies of sealed layers: proving, mending, adding, dropping. */
 
 import { copiesWanted } from './policy.ts';
-import { awaitsDeletion, cleanReplicas, replicaOn } from './queries.ts';
+import { cleanReplicas, replicaOn } from './queries.ts';
 import { refuse } from './refuse.ts';
 import type { LayerId, NodeName, PoolId, Replica, SealedLayer, Volume } from './types.ts';
 
@@ -47,24 +47,26 @@ export function markClean(
 }
 
 /**
- * A node shall get a copy of a layer. Not while it has still to delete an earlier copy of it: that
- * deletion would take the new copy's file too.
+ * A node shall get a copy of a layer. What it may still hold of an earlier copy is no garbage any
+ * more, lest its deletion take the new copy's file.
  */
 export function addReplica(
   volume: Volume,
   id: LayerId,
   copy: { node: NodeName; pool: PoolId },
 ): Volume {
-  return withLayer(volume, id, 'copy', (layer) => {
+  const added = withLayer(volume, id, 'copy', (layer) => {
     if (replicaOn(layer, copy.node) !== undefined) {
       return refuse(volume, 'copy', `${copy.node} has a copy of layer ${layer.epoch}`);
     }
-    if (awaitsDeletion(volume, id, copy.node)) {
-      const reason = `${copy.node} still has to delete an earlier copy of layer ${layer.epoch}`;
-      return refuse(volume, 'copy', reason);
-    }
     return { ...layer, replicas: [...layer.replicas, { ...copy, state: 'copying' }] };
   });
+  const garbage = volume.garbage
+    .map((g) =>
+      g.layer === id ? { ...g, holders: g.holders.filter((h) => h.pool !== copy.pool) } : g,
+    )
+    .filter((g) => g.holders.length > 0);
+  return { ...added, garbage };
 }
 
 /** A copy that is not needed any more; refused unless enough clean ones remain (rule 7). */

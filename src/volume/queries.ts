@@ -1,6 +1,5 @@
 import type {
   Attachment,
-  LayerId,
   NodeName,
   Replica,
   SealedLayer,
@@ -62,11 +61,6 @@ export function knownLayers(volume: Volume): { id: string; epoch: number }[] {
 export function mergedEpoch(volume: Volume): number {
   const top = volume.merge?.layers.at(-1);
   return volume.chain.find((l) => l.id === top)?.epoch ?? 0;
-}
-
-/** True when a node has still to delete files of a layer that it held earlier. */
-export function awaitsDeletion(volume: Volume, layer: LayerId, node: NodeName): boolean {
-  return volume.garbage.some((g) => g.layer === layer && g.holders.some((h) => h.node === node));
 }
 
 /** True when files of this garbage entry are out of every head's sight. */

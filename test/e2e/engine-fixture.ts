@@ -97,6 +97,7 @@ export class EngineNode {
       }
       for (const record of readRunRecords(directory)) await kill(record.identity);
     }
+    for (const volume of this.engine.attachSockets()) await this.engine.removeAttachSocket(volume);
   }
 }
 

@@ -83,6 +83,25 @@ test('a consumer waits while one head is exchanged for another, and sees no erro
   await consumer.io('read -P 2 64k 64k');
 });
 
+test('a consumer is not refused either after a head died unexpectedly', async () => {
+  const a = await bench.node('a');
+  const volume = new TestVolume();
+  const first = await volume.open(a);
+  const socket = a.engine.attachSocket(volume.id);
+  const head = await (await a.engine.prepareHead(volume.id)).serve(volume.spec([], first, 's1'));
+  await qemuIo(nbdUri(socket, 's1'), 'write -P 1 0 64k');
+  process.kill(head.state.pid, 'SIGKILL');
+  await head.kill();
+  // qemu-io itself never reconnects: were it refused, it would fail.
+  const read = qemuIo(nbdUri(socket, 's1'), 'read -P 1 0 64k');
+  const second = await volume.open(a);
+  const next = await a.engine.prepareHead(volume.id, 'waiting');
+  await next.serve(volume.spec([first], second, 's1'));
+  await read;
+  await a.engine.removeAttachSocket(volume.id);
+  await expect(qemuIo(nbdUri(socket, 's1'), 'read 0 4k')).rejects.toThrow();
+});
+
 test('a removed session finds no export any more; others go on', async () => {
   const a = await bench.node('a');
   const volume = new TestVolume();
