@@ -83,7 +83,8 @@ export interface Engine {
   /** The consumer's socket of a volume on this node. */
   attachSocket(volume: VolumeId): string;
   startProxy(spec: ProxySpec): Promise<ProxyHandle>;
-  startGateway(volume: VolumeId, session: SessionId): Promise<GatewayHandle>;
+  /** @param port the port of one that died, so that its proxy finds it again; else a free one. */
+  startGateway(volume: VolumeId, session: SessionId, port?: number): Promise<GatewayHandle>;
   /** Removes the socket of a volume that is no longer attached here. */
   removeAttachSocket(volume: VolumeId): Promise<void>;
   readonly replicas: ReplicaServer;

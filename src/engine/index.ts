@@ -101,9 +101,9 @@ export class QemuEngine implements Engine {
     return await startProxy(this.#environment, spec);
   }
 
-  async startGateway(volume: string, session: string): Promise<GatewayHandle> {
+  async startGateway(volume: string, session: string, known?: number): Promise<GatewayHandle> {
     return await this.#gatewayStarts.run(async () => {
-      const port = await freeGatewayPort(this.#environment);
+      const port = known ?? (await freeGatewayPort(this.#environment));
       return await startGateway(this.#environment, { volume, session, port });
     });
   }

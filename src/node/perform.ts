@@ -105,8 +105,9 @@ async function syncSessions(
   if (head === null) return;
   // Rule 15: a new session is served only after the requests of the old ones are settled.
   for (const session of duty.remove) {
-    await worker.gateways.get(session)?.kill();
+    const gateway = worker.gateways.get(session);
     worker.gateways.delete(session);
+    await gateway?.kill();
     await head.removeSession(session, revokeTimeoutMs);
   }
   for (const session of duty.add) await head.addSession(session);

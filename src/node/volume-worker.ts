@@ -129,8 +129,21 @@ export class VolumeWorker {
   addGateway(gateway: GatewayHandle): void {
     this.gateways.set(gateway.session, gateway);
     gateway.onExit(() => {
-      if (this.gateways.get(gateway.session) === gateway) this.gateways.delete(gateway.session);
-      this.kick();
+      if (this.gateways.get(gateway.session) !== gateway) return;
+      this.gateways.delete(gateway.session);
+      this.#bringBack(gateway).catch((error: unknown) => {
+        const { log } = this.context;
+        log.warn({ volume: this.id, error: errorText(error) }, 'a gateway cannot be restarted');
+      });
+    });
+  }
+
+  /** A gateway that died comes back on its port, where the other host's proxy looks for it. */
+  async #bringBack({ session, port }: GatewayHandle): Promise<void> {
+    await this.gate.run(async () => {
+      if (this.head?.state.sessions.includes(session) !== true) return;
+      if (this.gateways.has(session)) return;
+      this.addGateway(await this.context.engine.startGateway(this.id, session, port));
     });
   }
 
