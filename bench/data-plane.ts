@@ -11,8 +11,8 @@ import { type Row, rows } from './rows.ts';
 import type { Kind, Target } from './target.ts';
 import { attachedVolume, removeVolume } from './volumes.ts';
 
-/** Quiet time after a volume was made or removed: the next layers are prepared meanwhile. */
-const settleMs = 500;
+/** Quiet time after a volume was made: the next layers are prepared meanwhile. */
+const settleMs = 400;
 
 const volumeKind = (policy: string): Kind => {
   const found = policyNamed(policy);
@@ -34,10 +34,16 @@ export type Bench = {
   say: (text: string) => void;
 };
 
+export type DataPlaneRun = {
+  measurements: Measurement[];
+  /** The head of each filled volume, which has served all rounds. */
+  heads: { volume: string; pid: number }[];
+};
+
 type Made = { target: Target; remove: () => Promise<void> };
 
 /** Makes the filled targets, measures all rows on all of them, then fresh ones, round by round. */
-export async function measureDataPlane(bench: Bench): Promise<Measurement[]> {
+export async function measureDataPlane(bench: Bench): Promise<DataPlaneRun> {
   const { filledBytes, rounds } = bench.options;
   bench.say(`filling ${kinds.length} targets of ${filledBytes / (1 << 20)} MiB`);
   const filled = await makeFilled(bench);
@@ -55,7 +61,10 @@ export async function measureDataPlane(bench: Bench): Promise<Measurement[]> {
       }
     }
   }
-  return measurements;
+  const heads = kinds
+    .filter((kind) => kind.kind === 'volume')
+    .map((kind) => ({ volume: kind.name, pid: targetOf(filled, kind).servers()[0] ?? 0 }));
+  return { measurements, heads };
 }
 
 function targetOf(made: Map<string, Target>, kind: Kind): Target {
@@ -105,7 +114,6 @@ async function onFresh(bench: Bench, row: Row, kind: Kind, round: number): Promi
   await delay(settleMs);
   const done = await onTarget(bench, { row, target, round }, freshBytes);
   await remove();
-  await delay(settleMs);
   return done;
 }
 

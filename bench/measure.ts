@@ -1,5 +1,6 @@
 /** One cell of the data-plane table. */
 import { execFile } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { startFio } from '../lab/fio.ts';
 import { isWrite, type Row } from './rows.ts';
@@ -33,6 +34,7 @@ export async function measure(
   const { row, target, round } = cell;
   const { directory, sizeBytes, seconds } = options;
   const { rw, bs, iodepth } = row;
+  mkdirSync(directory, { recursive: true });
   const servers = target.servers();
   const cpuBefore = cpuSeconds(servers);
   const diskBefore = diskCounters(directory);

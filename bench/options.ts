@@ -24,9 +24,9 @@ export type BenchOptions = {
 
 export const usage = `npm run bench -- [OPTIONS]   (as root)
 
-  --quick            one round of 2 s and 10 control-plane operations: under 3 minutes
+  --quick            one round of 1 s and 10 control-plane operations: under 3 minutes
   --rounds N         times every cell is measured, interleaved (default 3)
-  --seconds N        length of one measurement, whole seconds (default 3)
+  --seconds N        length of one measurement, whole seconds (default 2)
   --operations N     repetitions of every control-plane operation (default 30)
   --size-mib N       size of the filled volumes and files (default 512)
   --keep-limits      keep the policies' IOPS limits (they are lifted otherwise)
@@ -48,7 +48,7 @@ export function parseOptions(args: string[]): BenchOptions | undefined {
   }
   return {
     rounds: whole('rounds', values.rounds, quick ? 1 : 3),
-    seconds: whole('seconds', values.seconds, quick ? 2 : 3),
+    seconds: whole('seconds', values.seconds, quick ? 1 : 2),
     operations: whole('operations', values.operations, quick ? 10 : 30),
     filledBytes: whole('size-mib', values['size-mib'], 512) * mib,
     freshBytes: 8192 * mib,

@@ -56,7 +56,7 @@ function throughput(rows: RowSummary[]): string {
 
 function verdicts(rows: RowSummary[]): string {
   const lines: string[] = [
-    `reads: ${expectedOfReads} of raw write-back; writes: ${expectedOfWrites} of raw writethrough ` +
+    `reads: ${expectedOfReads} of raw; writes: ${expectedOfWrites} of raw writethrough ` +
       'divided by the number of copies, which share one disk here',
   ];
   for (const { row, unit, cells } of rows) {
@@ -69,7 +69,7 @@ function verdicts(rows: RowSummary[]): string {
         lines.push(`  missed: ${row}, ${target}: ${figures} (${part} of it)`);
       }
       if (limitHit !== null) {
-        lines.push(`  the policy's limit of ${limitHit} IOPS would hold here: ${row}, ${target}`);
+        lines.push(`  at or beyond the policy's limit of ${limitHit} IOPS: ${row}, ${target}`);
       }
     }
   }

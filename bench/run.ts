@@ -6,7 +6,7 @@ import { LabCluster } from '../lab/cluster.ts';
 import { heartbeatFile, probeFileAccess } from '../src/engine/probe.ts';
 import { isHyperscaleError } from '../src/errors.ts';
 import { measureControlPlane } from './control-plane.ts';
-import { type Bench, measureDataPlane } from './data-plane.ts';
+import { type Bench, type DataPlaneRun, measureDataPlane } from './data-plane.ts';
 import { type BenchOptions, parseOptions, usage } from './options.ts';
 import { type Report, reportText } from './report.ts';
 import { summarize } from './summary.ts';
@@ -29,11 +29,15 @@ function machine(): Report['machine'] {
   };
 }
 
-function memory(cluster: LabCluster): Report['memory'] {
+function memory(cluster: LabCluster, heads: DataPlaneRun['heads']): Report['memory'] {
   const node = cluster.node(headNode);
-  return (['daemon', 'head', 'replica-server'] as const).flatMap((role) =>
-    node.pids(role).map((pid) => ({ process: `${role} on ${headNode}`, memory: memoryOf(pid) })),
+  const all = (['daemon', 'replica-server'] as const).flatMap((role) =>
+    node
+      .pids(role)
+      .map((pid) => ({ process: role === 'daemon' ? 'hyperscaled' : 'replica server', pid })),
   );
+  all.push(...heads.map(({ volume, pid }) => ({ process: `head of ${volume}`, pid })));
+  return all.map(({ process, pid }) => ({ process, memory: memoryOf(pid) }));
 }
 
 async function run(options: BenchOptions): Promise<void> {
@@ -68,9 +72,9 @@ async function run(options: BenchOptions): Promise<void> {
     }
     if (options.parts.data) {
       const done = await measureDataPlane(bench);
-      measurements = done;
-      report.dataPlane = summarize(done, options.keepLimits);
-      report.memory = memory(cluster);
+      measurements = done.measurements;
+      report.dataPlane = summarize(done.measurements, options.keepLimits);
+      report.memory = memory(cluster, done.heads);
     }
     const seconds = Math.round((performance.now() - start) / 1000);
     report.machine['seconds taken'] = String(seconds);

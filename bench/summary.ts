@@ -36,9 +36,13 @@ export type RowSummary = { row: string; unit: 'IOPS' | 'MB/s'; cells: CellSummar
 
 export function summarize(measurements: Measurement[], keptLimits: boolean): RowSummary[] {
   return rows.map((row) => {
-    const values = (kind: Kind) => of(measurements, row, kind).map((m) => valueOf(row, m));
+    const values = (kind: Kind) => of(measurements, row, kind).map((m) => inUnit(row, m));
     const raw = kinds.filter((kind) => kind.kind === 'raw').map((kind) => median(values(kind)));
     const [writeBack = Number.NaN, writethrough = Number.NaN] = raw;
+    // A read is the same through both raw exports, so both count.
+    const rawRead = median(kinds.filter((kind) => kind.kind === 'raw').flatMap(values));
+    const expected = (copies: number): number =>
+      isWrite(row) ? (expectedOfWrites * writethrough) / copies : expectedOfReads * rawRead;
     const cells = kinds.map((kind): CellSummary => {
       const here = of(measurements, row, kind);
       const value = median(values(kind));
@@ -55,7 +59,11 @@ export function summarize(measurements: Measurement[], keptLimits: boolean): Row
         verdict:
           kind.kind === 'raw'
             ? null
-            : verdict({ row, kind, value, iops, writeBack, writethrough, keptLimits }),
+            : {
+                expected: expected(kind.copies),
+                met: value >= expected(kind.copies),
+                limitHit: atLimit(iops, kind.maxIops, keptLimits) ? kind.maxIops : null,
+              },
       };
     });
     return { row: row.name, unit: inMegabytes(row) ? 'MB/s' : 'IOPS', cells };
@@ -66,7 +74,7 @@ function of(measurements: Measurement[], row: Row, kind: Kind): Measurement[] {
   return measurements.filter((m) => m.row === row.name && m.target === kind.name);
 }
 
-function valueOf(row: Row, measurement: Measurement): number {
+function inUnit(row: Row, measurement: Measurement): number {
   return inMegabytes(row) ? measurement.bytesPerSecond / 1e6 : measurement.iops;
 }
 
@@ -80,21 +88,7 @@ function diskOf(here: Measurement[]): CellSummary['disk'] {
   };
 }
 
-function verdict(cell: {
-  row: Row;
-  kind: Extract<Kind, { kind: 'volume' }>;
-  value: number;
-  iops: number;
-  writeBack: number;
-  writethrough: number;
-  keptLimits: boolean;
-}): Verdict {
-  const { row, kind, value, iops } = cell;
-  // Every copy is written to the one disk of this machine, and flushed there.
-  const expected = isWrite(row)
-    ? (expectedOfWrites * cell.writethrough) / kind.copies
-    : expectedOfReads * cell.writeBack;
-  // At the limit means: within what the throttle's accounting lets vary.
-  const hit = iops >= kind.maxIops * (cell.keptLimits ? 0.95 : 1);
-  return { expected, met: value >= expected, limitHit: hit ? kind.maxIops : null };
+/** With limits kept, what is within the throttle's accounting of the limit is at the limit. */
+function atLimit(iops: number, maxIops: number, keptLimits: boolean): boolean {
+  return iops >= maxIops * (keptLimits ? 0.95 : 1);
 }

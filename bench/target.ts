@@ -3,7 +3,7 @@ export type Target = {
   /** Column of the table. */
   name: string;
   uri: string;
-  /** Pids of all processes between the socket and the disks. */
+  /** Pids of all processes between the socket and the disks, that of the socket first. */
   servers(): number[];
 };
 
