@@ -20,6 +20,9 @@ import {
 const kib = 1024;
 const mib = 1024 * kib;
 
+/** Tables are read and written back in pieces of this size, not by whole clusters of 128 KiB. */
+const tableEntryBytes = 4096;
+
 /**
  * Bytes of the cache for qcow2's tables: enough for the whole layer (16 bytes for each cluster of
  * 128 KiB), between 256 KiB and 16 MiB (which covers 128 GiB).
@@ -50,6 +53,7 @@ export function headArguments(
     'node-name': `q${index}`,
     'read-only': true,
     'l2-cache-size': cache,
+    'l2-cache-entry-size': tableEntryBytes,
     file: { ...sealedPlace(source, access, path), 'read-only': true },
     backing: index === 0 ? null : `q${index - 1}`,
   }));
@@ -58,6 +62,7 @@ export function headArguments(
     'node-name': 'open',
     discard: 'unmap',
     'l2-cache-size': cache,
+    'l2-cache-entry-size': tableEntryBytes,
     file: openPlace(spec.open, access, path),
     backing: sealed.length === 0 ? null : `q${sealed.length - 1}`,
   };
