@@ -5,7 +5,14 @@
 import type { HeadState } from '../engine/engine.ts';
 import { mustLeave, placeMembers } from '../volume/placement.ts';
 import { attachmentOn, cleanReplicas, replicaOn, unsealedLayer } from '../volume/queries.ts';
-import type { NodeName, NodeView, RollReason, UnsealedLayer, Volume } from '../volume/types.ts';
+import type {
+  Member,
+  NodeName,
+  NodeView,
+  RollReason,
+  UnsealedLayer,
+  Volume,
+} from '../volume/types.ts';
 import type { Self } from './context.ts';
 
 export type LocalView = {
@@ -149,14 +156,21 @@ function writerDuty(situation: Situation, layer: UnsealedLayer): Duty | null {
   return reason === null ? null : { kind: 'roll', reason };
 }
 
-/** A member failed, or the peer that a sealed layer is read from, and another could take over. */
+/**
+ * A member failed or rebooted, or the peer failed that a sealed layer is read from and another
+ * could take over.
+ */
 function mustEvict(
   { volume, self, nodes, local }: Situation,
   layer: UnsealedLayer,
   head: HeadState,
 ) {
   const { failed } = local;
-  if (layer.members.some((m) => m.node !== self.node && failed.has(m.node))) return true;
+  // The replica server of a member that rebooted answers, but never again for this layer (rule 6).
+  const rebooted = (m: Member) =>
+    nodes.some((n) => n.name === m.node && n.lease !== null && n.lease.boot !== m.boot);
+  const others = layer.members.filter((m) => m.node !== self.node);
+  if (others.some((m) => failed.has(m.node) || rebooted(m))) return true;
   return head.sealed.some(({ layer: id, from }) => {
     if (from === null || !failed.has(from)) return false;
     const sealed = volume.chain.find((l) => l.id === id);

@@ -1,11 +1,4 @@
-import type {
-  Attachment,
-  NodeName,
-  Replica,
-  SealedLayer,
-  UnsealedLayer,
-  Volume,
-} from './types.ts';
+import type { Attachment, NodeName, Replica, SealedLayer, UnsealedLayer, Volume } from './types.ts';
 
 /** The layer that a head may be writing, whatever became of its writer. */
 export function unsealedLayer(volume: Volume): UnsealedLayer | null {

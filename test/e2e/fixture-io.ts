@@ -51,6 +51,11 @@ export class QemuIo {
     }
   }
 
+  /** After a command that failed: the next one may succeed. */
+  forgetError(): void {
+    this.#output = '';
+  }
+
   async write({ offset, length, byte }: Piece): Promise<void> {
     await this.command(`write -P ${byte} ${offset} ${length}`);
   }

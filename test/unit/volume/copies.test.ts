@@ -1,10 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import {
-  addReplica,
-  dropReplica,
-  markClean,
-  recordManifest,
-} from '../../../src/volume/copies.ts';
+import { addReplica, dropReplica, markClean, recordManifest } from '../../../src/volume/copies.ts';
 import { assertStep } from '../../../src/volume/invariants.ts';
 import { open, poolOf, record, refuses, sealed } from './fixtures.ts';
 
@@ -64,10 +59,22 @@ describe('addReplica', () => {
     refuses(before, (v) => addReplica(v, 'layer-9', at('n3')), /is not sealed/);
   });
 
-  test('is refused while the node still has to delete an earlier copy of the same layer', () => {
-    const before = record({ chain: [sealed(1, ['n1', 'n2', 'n3'])], tail: open(2, ['n1', 'n2']) });
-    const dropped = dropReplica(before, 'layer-1', 'n3');
-    refuses(dropped, (v) => addReplica(v, 'layer-1', at('n3')), /still has to delete/);
+  test('keeps the files of an earlier copy there from being deleted, and only those', () => {
+    const chain = [1, 2].map((epoch) => sealed(epoch, ['n1', 'n2', 'n3', 'n4']));
+    const before = record({ chain, tail: open(3, ['n1', 'n2']) });
+    const drops = [
+      ['layer-1', 'n3'],
+      ['layer-1', 'n4'],
+      ['layer-2', 'n3'],
+    ] as const;
+    const dropped = drops.reduce((v, [layer, name]) => dropReplica(v, layer, name), before);
+    const after = addReplica(dropped, 'layer-1', at('n3'));
+    assertStep(dropped, after);
+    const left = after.garbage.map((g) => [g.layer, ...g.holders.map((h) => h.node)]);
+    expect(left).toEqual([
+      ['layer-1', 'n4'],
+      ['layer-2', 'n3'],
+    ]);
   });
 });
 

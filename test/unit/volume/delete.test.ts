@@ -39,7 +39,11 @@ describe('markDeleted', () => {
 
   test.each<[string, Tail, string[]]>([
     ['open', open(1, ['n1', 'n2']), ['layer-1']],
-    ['opening', opening(unsealed(2, ['n1', 'n2']), unsealed(1, ['n1', 'n2'])), ['layer-2', 'layer-1']],
+    [
+      'opening',
+      opening(unsealed(2, ['n1', 'n2']), unsealed(1, ['n1', 'n2'])),
+      ['layer-2', 'layer-1'],
+    ],
     ['opening first', opening(unsealed(1, ['n1', 'n2']), null), ['layer-1']],
     ['fencing', fencing('n2', 2, unsealed(1, ['n1', 'n2'])), ['layer-1']],
   ])('takes the layers that are not sealed with it (%s)', (_, tail, layers) => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { beginFencing, chooseAuthority, completeFencing } from '../../../src/volume/fence.ts';
 import type { Fenced } from '../../../src/volume/fence.ts';
+import { beginFencing, chooseAuthority, completeFencing } from '../../../src/volume/fence.ts';
 import { assertStep } from '../../../src/volume/invariants.ts';
 import {
   attachment,

@@ -15,8 +15,7 @@ import {
 } from './fixtures.ts';
 
 const chain = [sealed(1, ['n1', 'n2']), sealed(2, ['n1', 'n2?'])];
-const broken = (volume: Volume, text: RegExp) =>
-  refuses(volume, assertRecord, text, 'rule-broken');
+const broken = (volume: Volume, text: RegExp) => refuses(volume, assertRecord, text, 'rule-broken');
 const wrong = (before: Volume, after: Volume, text: RegExp) =>
   refuses(after, (v) => assertStep(before, v), text, 'rule-broken');
 
@@ -32,9 +31,17 @@ describe('a record', () => {
 
   test.each<[string, Partial<Volume>, RegExp]>([
     ['epochs that fall', { chain: [...chain].reverse() }, /epochs of the chain must rise/],
-    ['an epoch of the chain above the record', { chain, epoch: 1 }, /epochs of the chain must rise/],
+    [
+      'an epoch of the chain above the record',
+      { chain, epoch: 1 },
+      /epochs of the chain must rise/,
+    ],
     ['an epoch below one', { chain: [sealed(0, ['n1'])] }, /epochs of the chain must rise/],
-    ['a layer without a clean copy', { chain: [sealed(1, ['n1?', 'n2+'])] }, /no clean copy \(rule 7/],
+    [
+      'a layer without a clean copy',
+      { chain: [sealed(1, ['n1?', 'n2+'])] },
+      /no clean copy \(rule 7/,
+    ],
     ['a node twice in a layer', { chain: [sealed(1, ['n1', 'n1?'])] }, /lists a node twice/],
     ['a host attached twice', { attachments: [attachment('n1'), attachment('n1', 'b')] }, /twice/],
     ['an open epoch not above the chain', { chain, tail: open(2, ['n1']) }, /used twice|not above/],

@@ -39,7 +39,13 @@ describe('beginMerge', () => {
 
   test('is refused for layers that are not adjacent, in order, known, or at least two', () => {
     const before = record({ chain });
-    const wrong = [['layer-1', 'layer-3'], ['layer-3', 'layer-2'], ['layer-4', 'layer-5'], ['x'], []];
+    const wrong = [
+      ['layer-1', 'layer-3'],
+      ['layer-3', 'layer-2'],
+      ['layer-4', 'layer-5'],
+      ['x'],
+      [],
+    ];
     for (const layers of [...wrong, ['layer-2']]) {
       refuses(before, (v) => beginMerge(v, layers, 'merged', at('n1')), /not adjacent/);
     }

@@ -64,7 +64,10 @@ describe('prepareOpen', () => {
     for (const [volume, text] of phases) {
       refuses(volume, (v) => prepareOpen(v, 'n2', next('n2')), text);
     }
-    const rolling = record({ ...attached, tail: opening(unsealed(2, ['n1']), unsealed(1, ['n1'])) });
+    const rolling = record({
+      ...attached,
+      tail: opening(unsealed(2, ['n1']), unsealed(1, ['n1'])),
+    });
     refuses(rolling, (v) => prepareOpen(v, 'n1', next('n1')), /it is opening/);
   });
 
@@ -116,7 +119,11 @@ describe('confirmOpen', () => {
   test('after a crash only the writer is clean, all others are unverified (rule 5)', () => {
     const after = step(rolling, (v) => confirmOpen(v, 'layer-2', self('n1'), []));
     expect(after.chain).toEqual([sealed(1, ['n1', 'n2?'], { manifest: null, bytes: null })]);
-    expect(after.tail).toEqual({ phase: 'open', reason: 'evict', layer: unsealed(2, ['n1', 'n3']) });
+    expect(after.tail).toEqual({
+      phase: 'open',
+      reason: 'evict',
+      layer: unsealed(2, ['n1', 'n3']),
+    });
   });
 
   test('after a graceful end every named member is clean', () => {

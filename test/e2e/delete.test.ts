@@ -1,0 +1,102 @@
+/** A deleted volume leaves nothing anywhere, also where a node was away. */
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { sharedCluster } from './fixture.ts';
+import { block } from './fixture-io.ts';
+import { hscli } from './fixture-run.ts';
+import type { TestVolume } from './fixture-volume.ts';
+
+const cluster = sharedCluster({ nodes: ['n1', 'n2', 'n3'] });
+const names = ['n1', 'n2', 'n3'];
+
+/** A volume with sealed layers on three nodes and no attachment. */
+async function writtenVolume(): Promise<TestVolume> {
+  const volume = await cluster.createVolume('Gold');
+  const io = cluster.qemuIo(await volume.attach('n1'));
+  await io.write(block(0));
+  await volume.seal('n1');
+  await io.write(block(1));
+  io.kill();
+  await volume.detach('n1');
+  await volume.mended();
+  for (const name of names) expect(volume.files(name)).toHaveLength(2);
+  return volume;
+}
+
+/** Everything in a node's pool and run directory that has the volume's id in its path. */
+function traces(node: string, volume: TestVolume): string[] {
+  const { poolDirectory, runDirectory } = cluster.node(node);
+  return [poolDirectory, runDirectory].flatMap((directory) =>
+    readdirSync(directory, { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.includes(volume.id))
+      .map((path) => join(directory, path)),
+  );
+}
+
+async function expectNoTrace(node: string, volume: TestVolume): Promise<void> {
+  await expect.poll(() => traces(node, volume), { timeout: 10_000 }).toEqual([]);
+}
+
+async function expectNoRecord(volume: TestVolume, via: string): Promise<void> {
+  const status = async (of: string) =>
+    (await cluster.node(via).api.request('GET', `/v1/volumes/${of}`)).status;
+  await expect.poll(() => status(volume.name), { timeout: 10_000 }).toBe(404);
+  expect(await status(volume.id)).toBe(404);
+}
+
+test('an attached volume is not deleted, and the answer says where it is attached', async () => {
+  const volume = await cluster.createVolume('Silver');
+  const io = cluster.qemuIo(await volume.attach('n2'));
+  await io.write(block(0));
+  const { status, body } = await cluster
+    .node('n1')
+    .api.request('DELETE', `/v1/volumes/${volume.name}`);
+  expect(status).toBe(409);
+  expect(body).toMatchObject({
+    code: 'in-use',
+    detail: expect.stringContaining('attached on n2'),
+    hint: expect.stringContaining(`hscli volume detach ${volume.name} --node n2`),
+  });
+  const refused = await hscli(cluster.node('n1'), 'volume', 'delete', volume.name, '--yes');
+  expect(refused.status).toBe(5);
+  expect(refused.stderr).toContain('attached on n2');
+  await io.read(block(0));
+  io.kill();
+  await volume.detach('n2');
+  const done = await hscli(cluster.node('n1'), 'volume', 'delete', volume.name, '--yes');
+  expect(done).toMatchObject({ status: 0, stderr: '' });
+});
+
+test('a deleted volume leaves no file on any node and no record, and its name is free', async () => {
+  const volume = await writtenVolume();
+  await cluster.node('n2').api.call('DELETE', `/v1/volumes/${volume.name}`);
+  await expectNoRecord(volume, 'n3');
+  for (const name of names) await expectNoTrace(name, volume);
+  const again = await cluster.createVolume('Bronze', { name: volume.name });
+  expect(again.id).not.toBe(volume.id);
+});
+
+test('a volume that was never attached is deleted at once', async () => {
+  const volume = await cluster.createVolume('Gold');
+  await cluster.node('n1').api.call('DELETE', `/v1/volumes/${volume.name}`);
+  await expectNoRecord(volume, 'n1');
+});
+
+test('what lies on a node that is down goes when it returns, the rest at once', async () => {
+  const volume = await writtenVolume();
+  await cluster.node('n3').powerCut();
+  try {
+    await cluster.node('n1').api.call('DELETE', `/v1/volumes/${volume.name}`);
+    await expect.poll(() => [...volume.files('n1'), ...volume.files('n2')]).toEqual([]);
+    expect(volume.files('n3')).toHaveLength(2);
+    const waiting = await volume.waitFor((state) => /n3/.test(state.summary), 10_000, 'n1');
+    expect(waiting).toMatchObject({ state: 'deleting', summary: expect.stringContaining('n3') });
+    expect((await volume.tryAttach('n1')).status).toBe(409);
+  } finally {
+    await cluster.node('n3').boot();
+  }
+  await expectNoRecord(volume, 'n1');
+  for (const name of names) await expectNoTrace(name, volume);
+  expect(existsSync(join(cluster.node('n3').poolDirectory, 'volumes'))).toBe(true);
+});
