@@ -100,10 +100,13 @@ export class Guest {
     const guest = new Guest(child, child.pid);
     const kill = () => void child.kill('SIGKILL');
     options.signal?.addEventListener('abort', kill, { once: true });
-    void guest.exited.then(() => {
-      options.signal?.removeEventListener('abort', kill);
-      return close();
-    });
+    guest.exited
+      .then(() => {
+        options.signal?.removeEventListener('abort', kill);
+        return close();
+      })
+      // Logs of a guest that is gone; whoever reads them sees what is missing.
+      .catch(() => undefined);
     await guest.#attach(listeners);
     return guest;
   }

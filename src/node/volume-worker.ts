@@ -207,7 +207,8 @@ export class VolumeWorker {
       this.#sealWanted.push(wanted);
       signal.addEventListener('abort', () => {
         this.#sealWanted = this.#sealWanted.filter((w) => w !== wanted);
-        reject(signal.reason);
+        const text = `the seal of volume ${this.volume?.name ?? this.id} was not waited for`;
+        reject(new HyperscaleError('cancelled', text, { cause: signal.reason }));
       });
       this.kick();
     });
