@@ -65,7 +65,7 @@ export async function performDuty(worker: VolumeWorker, duty: Duty): Promise<voi
     case 'begin-fencing': {
       const leaseGone = duty.writer !== self.node;
       await worker.change(
-        (v) => beginFencing(v, self.node, { writerLeaseGone: true, revoke: duty.revoke }),
+        (v) => beginFencing(v, self.node, duty.revoke),
         leaseGone && !hasRebooted(worker, duty.writer) ? { leaseGone: duty.writer } : {},
       );
       events.emit(

@@ -14,34 +14,21 @@ export type Fenced = { node: NodeName; pool: PoolId; boot: BootId; holds: boolea
  * Records that `taker` ends the current epoch. From here the old writer can confirm nothing.
  * @param revoke hosts whose consumers are dead: their attachments end here (rule 15).
  */
-export function beginFencing(
-  volume: Volume,
-  taker: NodeName,
-  options: { writerLeaseGone: boolean; revoke: readonly NodeName[] },
-): Volume {
+export function beginFencing(volume: Volume, taker: NodeName, revoke: readonly NodeName[]): Volume {
   const { tail } = volume;
-  const attachments = volume.attachments.filter((a) => !options.revoke.includes(a.host));
+  const attachments = volume.attachments.filter((a) => !revoke.includes(a.host));
   const fencing = (unsealed: UnsealedLayer): Volume['tail'] => ({
     phase: 'fencing',
     taker,
     epoch: nextEpoch(volume),
     unsealed,
-    writerLeaseGone: options.writerLeaseGone,
   });
   const begun = { ...volume, attachments, epoch: nextEpoch(volume) };
   switch (tail.phase) {
     case 'open':
       return { ...begun, tail: fencing(tail.layer) };
     case 'fencing':
-      return {
-        ...begun,
-        tail: {
-          ...fencing(tail.unsealed),
-          // What one taker saw stays seen: the old writer's lease record cannot come back with
-          // its old head, whose node kills it when it reads the record.
-          writerLeaseGone: tail.writerLeaseGone || options.writerLeaseGone,
-        } as Volume['tail'],
-      };
+      return { ...begun, tail: fencing(tail.unsealed) };
     case 'opening':
       if (tail.closing !== null) {
         return {

@@ -76,8 +76,6 @@ export type Tail =
       taker: NodeName;
       epoch: number;
       unsealed: UnsealedLayer;
-      /** The writer's node lease had run out when the fence was recorded (rule 14). */
-      writerLeaseGone: boolean;
     }
   /** Tombstone: every holder deletes its files and then takes itself off the garbage list. */
   | { phase: 'deleting' };

@@ -184,7 +184,6 @@ describe('a degraded volume', () => {
       taker: 'n2',
       epoch: 2,
       unsealed: unsealed(1, all),
-      writerLeaseGone: true,
     };
     expect(report({ tail: fencing }, without('n1')).state).toBe('degraded');
   });
@@ -226,7 +225,6 @@ describe('an unavailable volume', () => {
       taker: 'n3',
       epoch: 2,
       unsealed: unsealed(1, ['n1', 'n2']),
-      writerLeaseGone: true,
     };
     const made = report({ tail }, without('n1', 'n2'));
     expect(made.state).toBe('unavailable');

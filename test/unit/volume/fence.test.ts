@@ -15,7 +15,7 @@ import {
   unsealed,
 } from './fixtures.ts';
 
-const gone = { writerLeaseGone: true, revoke: [] };
+const gone: string[] = [];
 const layer = unsealed(1, ['n1', 'n2', 'n3']);
 
 /** What a fenced member answers: the same boot and the file there, unless said otherwise. */
@@ -29,14 +29,13 @@ describe('beginFencing', () => {
   test('an open epoch is ended by a higher one; dead consumers are revoked', () => {
     const attachments = [attachment('n1'), attachment('n2')];
     const before = record({ attachments, tail: open(1, ['n1', 'n2']) });
-    const after = beginFencing(before, 'n2', { writerLeaseGone: true, revoke: ['n1'] });
+    const after = beginFencing(before, 'n2', ['n1']);
     assertStep(before, after);
     expect(after.tail).toEqual({
       phase: 'fencing',
       taker: 'n2',
       epoch: 2,
       unsealed: unsealed(1, ['n1', 'n2']),
-      writerLeaseGone: true,
     });
     expect(after.epoch).toBe(2);
     expect(after.attachments).toEqual([attachment('n2')]);
@@ -50,11 +49,11 @@ describe('beginFencing', () => {
     expect(after.garbage).toMatchObject([{ layer: 'layer-2', afterEpoch: 0 }]);
   });
 
-  test('of a taker that is gone goes on in its place, and what it saw stays seen', () => {
-    const before = record({ tail: { ...fencing('n2', 2, layer), writerLeaseGone: true } as never });
-    const after = beginFencing(before, 'n3', { writerLeaseGone: false, revoke: [] });
+  test('of a taker that is gone goes on in its place', () => {
+    const before = record({ tail: fencing('n2', 2, layer) });
+    const after = beginFencing(before, 'n3', []);
     assertStep(before, after);
-    expect(after.tail).toMatchObject({ taker: 'n3', epoch: 3, writerLeaseGone: true });
+    expect(after.tail).toMatchObject({ taker: 'n3', epoch: 3 });
   });
 
   test('is refused where nothing was open', () => {

@@ -84,7 +84,7 @@ export function opening(next: UnsealedLayer, closing: UnsealedLayer | null): Tai
 }
 
 export function fencing(taker: string, epoch: number, layer: UnsealedLayer): Tail {
-  return { phase: 'fencing', taker, epoch, unsealed: layer, writerLeaseGone: false };
+  return { phase: 'fencing', taker, epoch, unsealed: layer };
 }
 
 export function attachment(host: string, boot = bootOf(host)): Attachment {

@@ -145,8 +145,7 @@ export const actions = {
   fence(world, node, b) {
     if (node.duty !== null) return false;
     const revoke = b % 4 === 0 ? [pick(world.nodes, Math.floor(b / 4))?.name ?? ''] : [];
-    const options = { writerLeaseGone: b % 3 > 0, revoke };
-    return world.change((v) => beginFencing(v, node.name, options)) !== null;
+    return world.change((v) => beginFencing(v, node.name, revoke)) !== null;
   },
   'take-over'(world) {
     const { tail } = world.record;

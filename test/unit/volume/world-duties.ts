@@ -132,9 +132,7 @@ function obey(world: World, node: WorldNode, duty: Duty): void {
       node.proxy = { session: duty.session, headNode: duty.headNode };
       return;
     case 'begin-fencing':
-      world.change((v) =>
-        beginFencing(v, node.name, { writerLeaseGone: true, revoke: duty.revoke }),
-      );
+      world.change((v) => beginFencing(v, node.name, duty.revoke));
       return;
     case 'complete-fencing':
       finish(world, begin(takeOver(world, node, true)));
