@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import type { FastifyBaseLogger } from 'fastify';
 import { errorText, HyperscaleError } from '../errors.ts';
 import { type Access, type App, buildApp } from './app.ts';
+import { checkSecret } from './secret.ts';
 import type { NodeService } from './service.ts';
 
 export type Api = {
@@ -19,8 +20,6 @@ export type Api = {
   /** Ends all connections and listeners. */
   close(): Promise<void>;
 };
-
-const minSecretLength = 16;
 
 /** The daemon's HTTP API; nothing listens before `listenUnix` or `listenTcp` is called. */
 export function createApi(
@@ -48,20 +47,7 @@ export function createApi(
       sockets.push(path);
     },
     async listenTcp(address, port) {
-      if (secret.length < minSecretLength) {
-        throw new HyperscaleError(
-          'bad-input',
-          `the secret has ${secret.length} characters; at least ${minSecretLength} are needed`,
-          { hint: 'Put a long random text into the secret file, the same on all nodes.' },
-        );
-      }
-      if (!/^[!-~]([ -~]*[!-~])?$/.test(secret)) {
-        throw new HyperscaleError(
-          'bad-input',
-          'the secret has characters that do not fit into an HTTP header',
-          { hint: 'Use one line of ASCII characters.' },
-        );
-      }
+      checkSecret(secret);
       const app = await open({ via: 'tcp', secret });
       try {
         await app.listen({

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import pLimit from 'p-limit';
 import { pino } from 'pino';
+import { checkSecret } from '../api/secret.ts';
 import { createApi } from '../api/server.ts';
 import { createEngine } from '../engine/index.ts';
 import { createLayerContent } from '../engine/layer-content.ts';
@@ -154,14 +155,17 @@ async function readBootId(path: string): Promise<string> {
 }
 
 async function readSecret(path: string): Promise<string> {
+  let secret: string;
   try {
-    return (await readFile(path, 'utf8')).trim();
+    secret = (await readFile(path, 'utf8')).trim();
   } catch (error) {
     throw new HyperscaleError('bad-input', `cannot read the secret ${path}: ${errorText(error)}`, {
       hint: 'Make one on the first node (openssl rand -hex 32) and copy it to all others.',
       cause: error,
     });
   }
+  checkSecret(secret);
+  return secret;
 }
 
 function realEnvironment(): Environment {

@@ -71,7 +71,14 @@ export function headArguments(
     id: 'limit',
     limits: { 'iops-total': spec.maxIops },
   };
-  const top = { driver: 'throttle', 'node-name': 'top', 'throttle-group': 'limit', file: 'open' };
+  const top = {
+    driver: 'throttle',
+    'node-name': 'top',
+    'throttle-group': 'limit',
+    // Every node on the way has to pass discards on, or the guest's are silently dropped.
+    discard: 'unmap',
+    file: 'open',
+  };
   return [
     ...processArguments(eventsFile),
     ...['--object', JSON.stringify(limit)],

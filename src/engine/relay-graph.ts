@@ -35,7 +35,8 @@ export function gatewayArguments(
 }
 
 function relay(server: object, session: string): string[] {
-  return blockdev({ ...nbdNode(server, session), 'node-name': 'top', 'open-timeout': 10 });
+  const node = { ...nbdNode(server, session), 'open-timeout': 10, discard: 'unmap' };
+  return blockdev({ ...node, 'node-name': 'top' });
 }
 
 /** Nothing is kept back here, so the head's own writethrough is enough. */

@@ -2,6 +2,7 @@ import type { Endpoint } from '../api/service.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
 import type { StoreChange } from '../store/store.ts';
 import { attach, detach } from '../volume/attach.ts';
+import { placeMembers } from '../volume/placement.ts';
 import { attachmentOn } from '../volume/queries.ts';
 import type { NodeView, Volume } from '../volume/types.ts';
 import { Background, type BackgroundOptions } from './background.ts';
@@ -97,6 +98,10 @@ export class Agent {
     const worker = this.worker(id);
     const session = environment.randomId();
     const since = environment.now();
+    if (worker.volume?.tail.phase === 'idle') {
+      // Nobody serves it: this node would have to, so whether it can is known before it promises.
+      placeMembers(worker.volume, self.node, this.context.nodes(), new Set());
+    }
     const changed = await worker.change((v) =>
       attach(v, { host: self.node, session, boot: self.boot, since }),
     );

@@ -129,7 +129,9 @@ async function serve(worker: VolumeWorker, prepared: PreparedHead, volume: Volum
     const { proxy } = worker;
     worker.setProxy(null);
     await proxy?.handle.kill();
-    await engine.layers.burn(layerKey(worker.id, open));
+    if (!(await engine.layers.burn(layerKey(worker.id, open)))) {
+      throw new HyperscaleError('conflict', `layer ${open.epoch} was opened by a head before`);
+    }
     worker.setHead(await prepared.serve(spec));
   });
 }

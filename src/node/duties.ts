@@ -131,7 +131,7 @@ function openingDuty(
     return may ? { kind: 'abandon-opening', layer: next.id } : null;
   }
   return mayTakeOver(situation)
-    ? { kind: 'begin-fencing', writer: next.writer, revoke: [next.writer] }
+    ? { kind: 'begin-fencing', writer: next.writer, revoke: deadConsumers(situation, next.writer) }
     : null;
 }
 
@@ -215,7 +215,8 @@ function consumerDuty(situation: Situation, layer: UnsealedLayer): Duty | null {
       : null;
   }
   if (!local.leasesKnown || !mayTakeOver(situation)) return null;
-  return { kind: 'begin-fencing', writer: layer.writer, revoke: [layer.writer] };
+  const revoke = deadConsumers(situation, layer.writer);
+  return { kind: 'begin-fencing', writer: layer.writer, revoke };
 }
 
 /**
@@ -229,6 +230,13 @@ function mayTakeOver(situation: Situation): boolean {
   const { tail } = volume;
   const layer = unsealedLayer(volume) ?? (tail.phase === 'opening' ? tail.next : null);
   return layer?.members.find((m) => isUp(situation, m.node))?.node === self.node;
+}
+
+/** The host, when its recorded consumer is gone: with the host, or with an earlier boot of it. */
+function deadConsumers(situation: Situation, host: NodeName): NodeName[] {
+  const attachment = attachmentOn(situation.volume, host);
+  const lives = attachment !== undefined && attachment.boot === bootOf(situation, host);
+  return lives ? [] : [host];
 }
 
 function firstLiveHost(situation: Situation): NodeName | undefined {

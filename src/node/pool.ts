@@ -50,7 +50,9 @@ export async function recognisePool(directory: string, node: string): Promise<Po
   await usable(directory);
   let identity: PoolIdentity;
   try {
-    identity = JSON.parse(await readFile(join(directory, identityFile), 'utf8')) as PoolIdentity;
+    const found = JSON.parse(await readFile(join(directory, identityFile), 'utf8')) as unknown;
+    if (!isIdentity(found)) throw new Error('it holds no identity');
+    identity = found;
   } catch (error) {
     const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
     throw new HyperscaleError(
@@ -64,7 +66,7 @@ export async function recognisePool(directory: string, node: string): Promise<Po
       },
     );
   }
-  if (identity.node !== node || typeof identity.pool !== 'string') {
+  if (identity.node !== node) {
     throw new HyperscaleError(
       'foreign-pool',
       `${directory} is the pool of node ${identity.node}, not of ${node}`,
@@ -72,6 +74,12 @@ export async function recognisePool(directory: string, node: string): Promise<Po
     );
   }
   return identity;
+}
+
+function isIdentity(found: unknown): found is PoolIdentity {
+  if (typeof found !== 'object' || found === null) return false;
+  const { pool, node } = found as Partial<PoolIdentity>;
+  return typeof pool === 'string' && typeof node === 'string';
 }
 
 async function usable(directory: string): Promise<void> {

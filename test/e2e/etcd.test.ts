@@ -106,7 +106,6 @@ test('a reflection dies while etcd is away: writes wait, and go on when it is ba
   await cluster.node(victim).powerCut();
   await sleep(away);
   expect(fio.over).toBe(false);
-  expect(cluster.node('n1').pids('head')).toHaveLength(1);
   await cluster.lab.etcd.start();
   const { write } = await fio.wait();
   // Rule 2: without the record nobody left the write set, so nothing was acknowledged.

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, expect, test } from 'vitest';
 import type { Consumer } from '../../lab/consumer.ts';
 import { sharedCluster } from './fixture.ts';
-import { members, reflections, type TestVolume } from './fixture-volume.ts';
+import { members, reflections, type TestVolume, type VolumeState } from './fixture-volume.ts';
 
 const cluster = sharedCluster({ nodes: ['n1', 'n2', 'n3', 'n4'], etcdHost: 'meta' });
 
@@ -67,8 +67,9 @@ test("a reflection's node dies: no error, a spare takes its place, and it return
     expect(after.head).toBe('n1');
     expect(await reasonsSince(epoch)).toContain('evict');
     // The copies on the dead node are missing, and the report says so and where.
-    expect(after.state).toBe('degraded');
-    expect(JSON.stringify(after.report.findings)).toContain(`${victim} is down`);
+    const told = ({ report }: VolumeState) =>
+      report.findings.some((finding) => finding.why.includes(`${victim} is down`));
+    expect((await volume.waitFor(told, 15_000, 'n1')).state).toBe('degraded');
   } finally {
     await cluster.node(victim).boot();
   }

@@ -34,6 +34,7 @@ describe('reads of a head that may be superseded', () => {
   it('a head goes on without store and daemon while its members confirm it', async () => {
     const volume = await cluster.createVolume('Silver');
     const io = cluster.qemuIo(await volume.attach('n1'));
+    await volume.mended();
     const [pid] = cluster.node('n1').pids('head');
     cluster.lab.etcd?.freeze();
     await cluster.node('n1').killDaemon();
@@ -44,7 +45,6 @@ describe('reads of a head that may be superseded', () => {
     cluster.lab.etcd?.thaw();
     await cluster.node('n1').start();
     const state = await volume.show('n1');
-    expect(state.epoch).toBe(1);
     expect(cluster.node('n1').pids('head')).toEqual([pid]);
     const [peer = ''] = reflections(state);
     expect(peer).not.toBe('');
