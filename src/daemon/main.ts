@@ -1,7 +1,6 @@
 import { errorText, isHyperscaleError } from '../errors.ts';
 import { initPool } from '../node/pool.ts';
 import { readConfig } from './config.ts';
-import { startDaemon } from './daemon.ts';
 
 const help = `hyperscaled: the HyperScale daemon of one node
 
@@ -41,6 +40,8 @@ async function main(args: string[]): Promise<number> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => stop.abort(signal));
   }
+  // Loaded only now: making a pool and asking for help need nothing of it.
+  const { startDaemon } = await import('./daemon.ts');
   await startDaemon(config, stop.signal);
   return 0;
 }
