@@ -76,7 +76,8 @@ test('the pool of another node is refused, and left as it is', async () => {
 
 test('another pool of this node than the one it had before is refused', async () => {
   await startForReal();
-  await n2.stopDaemon();
+  // With everything it started, so that what a refused start leaves behind can be seen below.
+  await n2.powerCut();
   const fresh = directory('fresh');
   n2.configure({ etcd: [`http://${n1.address}:7482`], secretFile, pool: fresh });
   expect((await hyperscaled(n2, ['init-pool', '--config', n2.configFile])).status).toBe(0);

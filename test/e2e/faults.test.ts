@@ -7,8 +7,12 @@ import { members, reflections, type TestVolume, type VolumeState } from './fixtu
 
 const cluster = sharedCluster({ nodes: ['n1', 'n2', 'n3', 'n4'], etcdHost: 'meta' });
 
-/** Wide of what is promised (1 s and 4 s): the machine may be busy with other things. */
-const longestStallMs = 10_000;
+/**
+ * Wide of what is promised, 1 s after a death and 4 s after silence: the machine may be busy with
+ * other things. Both are found by heartbeats, not by node leases, which run out after 5 s.
+ */
+const stallOfDeathMs = 4_000;
+const stallOfSilenceMs = 10_000;
 
 let volume: TestVolume;
 /** One consumer lives through all faults, as a guest would. */
@@ -60,7 +64,7 @@ test("a reflection's node dies: no error, a spare takes its place, and it return
   const { epoch } = await volume.show('n1');
   try {
     const { write } = await cluster.underFio(consumer, () => cluster.node(victim).powerCut());
-    expect(write.maxMs).toBeLessThan(longestStallMs);
+    expect(write.maxMs).toBeLessThan(stallOfDeathMs);
     const after = await volume.show('n1');
     expect(members(after)).not.toContain(victim);
     expect(members(after)).toHaveLength(3);
@@ -89,16 +93,17 @@ test.each<Fault>([
     mend: async (node: string) => cluster.node(node).thaw(),
   },
   {
-    fault: 'is cut off',
-    strike: (node: string) => cluster.lab.network.cut(node, 'silent'),
-    mend: (node: string) => cluster.lab.network.heal(node),
+    fault: 'is cut off from the head',
+    // From the head's node alone: its lease goes on.
+    strike: (node: string) => cluster.lab.network.cutBetween('n1', node),
+    mend: (node: string) => cluster.lab.network.healBetween('n1', node),
   },
 ])('a reflection $fault: writes wait for its eviction and go on', async ({ strike, mend }) => {
   const victim = await firstReflection();
   const { epoch } = await volume.show('n1');
   try {
     const { write } = await cluster.underFio(consumer, () => strike(victim));
-    expect(write.maxMs).toBeLessThan(longestStallMs);
+    expect(write.maxMs).toBeLessThan(stallOfSilenceMs);
     // Rule 2: nothing was acknowledged without it before the record said so.
     expect(write.maxMs).toBeGreaterThan(1_000);
     expect(members(await volume.show('n1'))).not.toContain(victim);
@@ -113,7 +118,7 @@ test('the head is killed: its consumer goes on, on another epoch', async () => {
   const { epoch } = await volume.mended();
   const [pid] = cluster.node('n1').pids('head');
   const { write } = await cluster.underFio(consumer, () => cluster.node('n1').kill('head'));
-  expect(write.maxMs).toBeLessThan(longestStallMs);
+  expect(write.maxMs).toBeLessThan(stallOfDeathMs);
   expect(cluster.node('n1').pids('head')).not.toEqual([pid]);
   expect(await reasonsSince(epoch)).toContain('head-died');
   await volume.expectIdenticalCopies();
@@ -123,7 +128,7 @@ test('a replica server is killed alone: its daemon restarts it, and the volume s
   const victim = cluster.node(await firstReflection());
   const before = victim.pids('replica-server');
   const { write } = await cluster.underFio(consumer, () => victim.kill('replica-server'));
-  expect(write.maxMs).toBeLessThan(longestStallMs);
+  expect(write.maxMs).toBeLessThan(stallOfDeathMs);
   const after = victim.pids('replica-server');
   expect(after).toHaveLength(1);
   expect(after).not.toEqual(before);
