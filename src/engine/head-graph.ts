@@ -6,7 +6,6 @@ import {
   blockdev,
   type FileAccess,
   fileNode,
-  inIoThread,
   nbdExport,
   nbdNode,
   processArguments,
@@ -98,7 +97,6 @@ export function sessionExport(session: string) {
     writable: true,
     // Rule 1: a head may be killed at any moment, so what it acknowledges must be stable.
     writethrough: true,
-    ...inIoThread,
   };
 }
 

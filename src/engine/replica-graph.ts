@@ -3,7 +3,6 @@ import {
   blockdev,
   type FileAccess,
   fileNode,
-  inIoThread,
   nbdExport,
   processArguments,
   tcpServer,
@@ -36,7 +35,6 @@ export function layerExport(exported: LayerExport) {
     'node-name': layerNode(exported.layer),
     writable: exported.writable,
     writethrough: false,
-    ...inIoThread,
   };
 }
 
@@ -53,7 +51,6 @@ export function replicaArguments(
     id: pingExport,
     name: pingExport,
     'node-name': 'beat',
-    ...inIoThread,
   };
   return [
     ...processArguments(eventsFile),

@@ -108,7 +108,13 @@ async function syncSessions(
     const gateway = worker.gateways.get(session);
     worker.gateways.delete(session);
     await gateway?.kill();
-    await head.removeSession(session, revokeTimeoutMs);
+    try {
+      await head.removeSession(session, revokeTimeoutMs);
+    } catch (error) {
+      // A head that does not let go is not asked again: it ends, and a new epoch settles it.
+      await worker.killHead();
+      throw error;
+    }
   }
   for (const session of duty.add) await head.addSession(session);
 }

@@ -41,6 +41,7 @@ export class VolumeWorker {
   #ended = false;
   #failures = 0;
   readonly #timers = new Set<() => void>();
+  #cancelRetry: () => void = () => undefined;
   #sealWanted: { resolve: () => void; reject: (error: unknown) => void }[] = [];
   readonly #waiters = new Waiters();
   readonly #headChanged: () => void;
@@ -66,6 +67,7 @@ export class VolumeWorker {
 
   end(): void {
     this.#ended = true;
+    this.#cancelRetry();
     for (const cancel of this.#timers) cancel();
     this.#timers.clear();
   }
@@ -261,7 +263,8 @@ export class VolumeWorker {
           volume: this.id,
         });
       }
-      this.#kickAfter(delay);
+      this.#cancelRetry();
+      this.#cancelRetry = this.context.environment.after(delay, () => this.kick());
       this.#waiters.notify();
     }
   }

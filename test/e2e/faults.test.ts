@@ -1,8 +1,11 @@
 /** What a consumer notices of a fault: a stall at most. */
+import { randomBytes } from 'node:crypto';
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, expect, test } from 'vitest';
 import type { Consumer } from '../../lab/consumer.ts';
-import { sharedCluster } from './fixture.ts';
+import { mib, sharedCluster } from './fixture.ts';
 import { members, reflections, type TestVolume, type VolumeState } from './fixture-volume.ts';
 
 const cluster = sharedCluster({ nodes: ['n1', 'n2', 'n3', 'n4'], etcdHost: 'meta' });
@@ -33,6 +36,15 @@ async function firstReflection(): Promise<string> {
 async function reasonsSince(epoch: number): Promise<unknown[]> {
   const opened = (await cluster.events('n1', volume)).filter((e) => e.type === 'epoch.opened');
   return opened.filter((e) => Number(e.values?.epoch) > epoch).map((e) => e.values?.reason);
+}
+
+/** Overwrites some of a node's copy of the layer of an epoch. */
+function damage(node: string, epoch: number): void {
+  const name = volume.files(node).find((file) => file.startsWith(`${epoch}-`)) ?? '';
+  const path = join(cluster.node(node).poolDirectory, 'volumes', volume.id, name);
+  const file = openSync(path, 'r+');
+  writeSync(file, randomBytes(8192), 0, 8192, 2 * mib);
+  closeSync(file);
 }
 
 test('I/O does not even pause while daemons are killed and come back: they adopt what runs', async () => {
@@ -74,6 +86,8 @@ test("a reflection's node dies: no error, a spare takes its place, and it return
     const told = ({ report }: VolumeState) =>
       report.findings.some((finding) => finding.why.includes(`${victim} is down`));
     expect((await volume.waitFor(told, 15_000, 'n1')).state).toBe('degraded');
+    // As a write that was on its way to the disk when the power went may leave it.
+    damage(victim, epoch);
   } finally {
     await cluster.node(victim).boot();
   }

@@ -143,4 +143,24 @@ test('a write that is stuck on a cut-off host never lands after the host was det
   far.kill();
   await stuck;
   near.kill();
+  for (const host of ['n2', 'n1']) await volume.detach(host);
+});
+
+test('a head that does not let go of a session is replaced: a detach never waits for ever', async () => {
+  const volume = await cluster.createVolume('Silver');
+  const near = cluster.qemuIo(await volume.attach('n1'));
+  const { session } = await volume.attach('n2');
+  await near.write(block(0));
+  const heads = () => cluster.node('n1').pids('head');
+  const hung = heads();
+  // Hung as a QEMU is that drains a request which never ends: it answers nobody.
+  cluster.node('n1').freeze({ only: 'head' });
+  const path = `/v1/volumes/${volume.name}/attachments/n2`;
+  const { status } = await cluster.node('n1').api.request('DELETE', path, undefined, 20_000);
+  expect(status).toBe(204);
+  await volume.waitFor((state) => state.attachments.every((a) => a.session !== session));
+  await expect.poll(heads, { timeout: 15_000 }).not.toEqual(hung);
+  await near.read(block(0));
+  near.kill();
+  await volume.detach('n1');
 });
