@@ -1,4 +1,5 @@
-import { open, readFile, rm } from 'node:fs/promises';
+import { link, readFile, rm, writeFile } from 'node:fs/promises';
+import { identify } from '../engine/process.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
 
 /**
@@ -7,12 +8,13 @@ import { errorText, HyperscaleError } from '../errors.ts';
  * @throws `already-running` naming the pid.
  */
 export async function takeLock(path: string, what: string): Promise<{ release(): Promise<void> }> {
-  const mine = `${process.pid} ${await startTime(process.pid)}`;
+  const mine = `${process.pid} ${identify(process.pid)?.startTime}`;
+  const whole = `${path}.${process.pid}`;
   for (;;) {
     try {
-      const file = await open(path, 'wx', 0o600);
-      await file.writeFile(mine);
-      await file.close();
+      // Linked when it is complete: nobody must see a lock without its owner.
+      await writeFile(whole, mine, { mode: 0o600 });
+      await link(whole, path);
       return { release: () => rm(path, { force: true }) };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
@@ -21,23 +23,15 @@ export async function takeLock(path: string, what: string): Promise<{ release():
           cause: error,
         });
       }
+    } finally {
+      await rm(whole, { force: true });
     }
     const [pid = '', started = ''] = (await readFile(path, 'utf8').catch(() => '')).split(' ');
-    if (started !== '' && (await startTime(Number(pid))) === started) {
+    if (started !== '' && identify(Number(pid))?.startTime === started) {
       throw new HyperscaleError('already-running', `${what} is in use by process ${pid}`, {
         hint: `Stop that daemon first, or configure another directory than the one of ${path}.`,
       });
     }
     await rm(path, { force: true });
-  }
-}
-
-/** Start time of a process in clock ticks since boot (proc(5), stat field 22); '' when it is gone. */
-async function startTime(pid: number): Promise<string> {
-  try {
-    const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
-  } catch {
-    return '';
   }
 }

@@ -202,6 +202,8 @@ function worthwhileRoll(
   if (remote.length > 0 && remote.every((s) => nowLocal(s.layer))) return 'localise';
   const ids = new Set(volume.chain.map((l) => l.id));
   if (head.sealed.some((s) => !ids.has(s.layer))) return 'merged';
+  // Files wait to be deleted until no head can have them open.
+  if (volume.garbage.some((g) => g.afterEpoch >= layer.epoch)) return 'merged';
   return null;
 }
 

@@ -103,7 +103,8 @@ export function completeMerge(volume: Volume, into: LayerId): Volume {
   const garbage: Garbage[] = run.map((l) => ({
     layer: l.id,
     epoch: l.epoch,
-    afterEpoch: volume.epoch,
+    // A head of an epoch that is still being opened will be started with the merged layer.
+    afterEpoch: volume.tail.phase === 'opening' ? volume.epoch - 1 : volume.epoch,
     holders: l.replicas.map(({ node, pool }) => ({ node, pool })),
   }));
   return {
