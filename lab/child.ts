@@ -16,11 +16,15 @@ export function inNamespace(namespace: string, command: string[]): string[] {
 }
 
 /** Starts `command` in its own process group and session, with all output appended to a file. */
-export function spawnLogged(command: string[], logFile: string): ChildProcess {
+export function spawnLogged(
+  command: string[],
+  logFile: string,
+  options: { cwd?: string } = {},
+): ChildProcess {
   const [program = '', ...args] = command;
   const log = openSync(logFile, 'a');
   try {
-    return spawn(program, args, { detached: true, stdio: ['ignore', log, log] });
+    return spawn(program, args, { ...options, detached: true, stdio: ['ignore', log, log] });
   } finally {
     closeSync(log);
   }

@@ -165,7 +165,7 @@ export function startFio(options: FioOptions): FioRun {
   const command = fioCommand(options, output);
   const { host } = options;
   const placed = host === undefined ? command : inNamespace(host.namespace, command);
-  const child: ChildProcess = spawnLogged(placed, log);
+  const child: ChildProcess = spawnLogged(placed, log, { cwd: options.directory });
   const stop = (): void => {
     if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
       signal(child.pid, 'SIGKILL');
