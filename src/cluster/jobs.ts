@@ -1,6 +1,6 @@
 /** Background work that one node has to do for a volume. Pure. */
 import { hasInputs } from '../volume/merge.ts';
-import { cleanReplicas, isDeletable, replicaOn } from '../volume/queries.ts';
+import { cleanReplicas, isDeletable, mergedEpoch, replicaOn } from '../volume/queries.ts';
 import type { LayerId, NodeName, NodeView, Replica, Volume } from '../volume/types.ts';
 
 export type Job =
@@ -88,8 +88,8 @@ function mends(
   jobs.sort((a, b) => rank(a.state) - rank(b.state) || b.epoch - a.epoch);
   const { merge } = volume;
   if (merge !== null) {
-    const epoch = volume.chain.find((l) => l.id === merge.layers.at(-1))?.epoch ?? 0;
-    consider({ ...merge, id: merge.into, epoch }, merge.builder, true);
+    const result = { ...merge, id: merge.into, epoch: mergedEpoch(volume) };
+    consider(result, merge.builder, true);
   }
   return jobs;
 }

@@ -9,6 +9,7 @@ import { collectGarbage, isGone } from '../volume/delete.ts';
 import { recordMergeBuilt } from '../volume/merge.ts';
 import { cleanReplicas } from '../volume/queries.ts';
 import { syncExports } from './exports.ts';
+import { layerKey } from './layer-key.ts';
 import { mendCopy } from './mend.ts';
 import type { VolumeWorker } from './volume-worker.ts';
 import type { WorkList } from './work-list.ts';
@@ -172,7 +173,7 @@ export class Background {
     const key = { volume: id, layer: into, epoch: top.epoch };
     await context.engine.layers.remove(key);
     await context.engine.layers.merge(
-      run.map((l) => ({ volume: id, layer: l.id, epoch: l.epoch })),
+      run.map((l) => layerKey(id, l)),
       key,
       top.sizeBytes,
       this.#abort.signal,

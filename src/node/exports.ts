@@ -2,6 +2,7 @@ import type { LayerKey } from '../engine/engine.ts';
 import { replicaOn } from '../volume/queries.ts';
 import type { Volume } from '../volume/types.ts';
 import type { Self } from './context.ts';
+import { layerKey } from './layer-key.ts';
 import type { VolumeWorker } from './volume-worker.ts';
 
 const unexportTimeoutMs = 2_000;
@@ -20,15 +21,14 @@ export function exportsWanted(volume: Volume, self: Self): WantedExport[] {
   const member = layer.members.find((m) => m.node === self.node);
   if (member?.pool === self.pool && member.boot === self.boot) {
     wanted.push({
-      key: { volume: volume.id, layer: layer.id, epoch: layer.epoch },
+      key: layerKey(volume.id, layer),
       writable: true,
     });
   }
   for (const sealed of volume.chain) {
     if (replicaOn(sealed, self.node)?.state !== 'clean') continue;
     if (replicaOn(sealed, layer.writer)?.state === 'clean') continue;
-    const key = { volume: volume.id, layer: sealed.id, epoch: sealed.epoch };
-    wanted.push({ key, writable: false });
+    wanted.push({ key: layerKey(volume.id, sealed), writable: false });
   }
   return wanted;
 }

@@ -3,6 +3,7 @@ import { beginFencing } from '../volume/fence.ts';
 import { abandonOpening, close } from '../volume/roll.ts';
 import { completeRoll, startConfirmedHead } from './complete-roll.ts';
 import type { Duty } from './duties.ts';
+import { layerKey } from './layer-key.ts';
 import { prepare } from './prepare-roll.ts';
 import { completeTakeOver } from './take-over.ts';
 import type { VolumeWorker } from './volume-worker.ts';
@@ -91,7 +92,7 @@ async function closeVolume(worker: VolumeWorker): Promise<void> {
   const graceful = head !== null && (await head.stop(closeTimeoutMs));
   await worker.killHead();
   const { layer } = tail;
-  await engine.layers.sync({ volume: worker.id, layer: layer.id, epoch: layer.epoch });
+  await engine.layers.sync(layerKey(worker.id, layer));
   const clean = graceful ? layer.members.map((m) => m.node) : [];
   await worker.change((v) => close(v, layer.id, self, clean));
   await dropSocketWhenUnused(worker);
