@@ -130,16 +130,15 @@ test('a rebooted member is no authority while one that stayed up is away', async
     const written = [...acknowledged];
     await cluster.node(reflection).boot();
     const attaching = volume.tryAttach(other);
+    attaching.catch(() => {});
     const refused = await volume.waitFor(
-      ({ state, report }) => state === 'unavailable' && /take/.test(report.summary),
+      ({ state, report }) =>
+        state === 'unavailable' && report.findings.some((f) => f.action.includes('Bring n1 back')),
       20_000,
       other,
     );
     expect(refused.head).toBeNull();
-    expect(refused.report.findings[0]).toMatchObject({
-      severity: 'unavailable',
-      action: expect.stringContaining('Bring n1 back'),
-    });
+    expect(refused.report.findings[0]?.severity).toBe('unavailable');
     // It stays so: nobody promotes the rebooted copy by and by.
     await sleep(3_000);
     expect((await volume.show(other)).state).toBe('unavailable');
@@ -166,9 +165,14 @@ test('when all members have rebooted, any of them has every acknowledged write',
   for (const consumer of [io, singleIo]) consumer.kill();
   const written = [...acknowledged];
   const attaching = [volume, single].map((each) => each.tryAttach(other));
+  for (const each of attaching) each.catch(() => {});
   // While they are away nobody can be sure of anything, and says for whom it waits.
-  const waiting = await single.waitFor((state) => state.state === 'unavailable', 20_000, other);
-  expect(JSON.stringify(waiting.report.findings)).toContain('Bring n1 back');
+  await single.waitFor(
+    ({ state, report }) =>
+      state === 'unavailable' && report.findings.some((f) => f.action.includes('Bring n1 back')),
+    20_000,
+    other,
+  );
   await Promise.all([n1.boot(), peer.boot()]);
   const [first, second] = await Promise.all(attaching);
   expect([first?.status, second?.status]).toEqual([200, 200]);
