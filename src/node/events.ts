@@ -7,7 +7,7 @@ const kept = 2_000;
 export class EventLog {
   #events: NodeEvent[] = [];
   /** Begins above what an earlier run of the daemon gave out, for followers that come back. */
-  #next = Date.now();
+  #next: number;
   #listeners = new Set<(event: NodeEvent) => void>();
   readonly #node: string;
   readonly #now: () => string;
@@ -15,6 +15,7 @@ export class EventLog {
   constructor(node: string, now: () => string) {
     this.#node = node;
     this.#now = now;
+    this.#next = Date.parse(now());
   }
 
   /** Records an event; `text` is one plain sentence. */

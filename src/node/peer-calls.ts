@@ -11,6 +11,7 @@ import { replicaOn } from '../volume/queries.ts';
 import type { Volume } from '../volume/types.ts';
 import type { Agent } from './agent.ts';
 import type { Context } from './context.ts';
+import { withDeadline } from './deadline.ts';
 import { fenceHere } from './fence-here.ts';
 
 /** At most this much of a layer in one answer. */
@@ -19,6 +20,8 @@ const maxReadBytes = 4 << 20;
 const endpointTimeoutMs = 60_000;
 /** A proxy that asks before its session is exported waits this long, and asks again. */
 const gatewayWaitMs = 900;
+/** Hashing a whole layer is given up after this; what was hashed is not kept. */
+const manifestTimeoutMs = 600_000;
 
 /** What this node does when another node's daemon asks. */
 export class PeerCalls implements PeerService {
@@ -63,11 +66,8 @@ export class PeerCalls implements PeerService {
 
   async openGateway(request: { volume: string; session: string }): Promise<{ port: number }> {
     const worker = this.#agent.worker(request.volume);
-    const signal = AbortSignal.timeout(gatewayWaitMs);
-    await worker.waitUntil(
-      () => worker.head?.state.sessions.includes(request.session) === true,
-      signal,
-    );
+    const serves = () => worker.head?.state.sessions.includes(request.session) === true;
+    await this.#within(gatewayWaitMs, (signal) => worker.waitUntil(serves, signal));
     return worker.gate.run(async () => {
       const known = worker.gateways.get(request.session);
       if (known !== undefined) return { port: known.port };
@@ -79,7 +79,9 @@ export class PeerCalls implements PeerService {
 
   async manifest(request: LayerRequest): Promise<Manifest> {
     await this.#mustBeClean(request);
-    return this.#context.content.manifest(layerKey(request), AbortSignal.timeout(600_000));
+    return this.#within(manifestTimeoutMs, (signal) =>
+      this.#context.content.manifest(layerKey(request), signal),
+    );
   }
 
   async readLayer(request: LayerRequest & { offset: number; length: number }): Promise<Buffer> {
@@ -99,17 +101,22 @@ export class PeerCalls implements PeerService {
 
   attach(volumeId: string): Promise<Endpoint> {
     this.#mustExist(volumeId);
-    return this.#agent.attach(volumeId, AbortSignal.timeout(endpointTimeoutMs));
+    return this.#within(endpointTimeoutMs, (signal) => this.#agent.attach(volumeId, signal));
   }
 
   detach(volumeId: string): Promise<void> {
     this.#mustExist(volumeId);
-    return this.#agent.detach(volumeId, AbortSignal.timeout(endpointTimeoutMs));
+    return this.#within(endpointTimeoutMs, (signal) => this.#agent.detach(volumeId, signal));
   }
 
   seal(volumeId: string): Promise<void> {
     this.#mustExist(volumeId);
-    return this.#agent.worker(volumeId).seal(AbortSignal.timeout(endpointTimeoutMs));
+    const worker = this.#agent.worker(volumeId);
+    return this.#within(endpointTimeoutMs, (signal) => worker.seal(signal));
+  }
+
+  #within<T>(milliseconds: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return withDeadline(this.#context.environment, milliseconds, work);
   }
 
   #mustExist(volumeId: string): void {
