@@ -1,8 +1,29 @@
 import { defineConfig } from 'vitest/config';
 
+/** A busy machine is no failure: `expect.poll` waits this long for what takes milliseconds. */
+const patient = { poll: { timeout: 15_000 } };
+
+/** Tests that start processes of their own: one file at a time, and each may take minutes. */
+function serial(name: string) {
+  return {
+    test: {
+      name,
+      include: [`test/${name}/**/*.test.ts`],
+      environment: 'node' as const,
+      pool: 'forks' as const,
+      fileParallelism: false,
+      maxWorkers: 1,
+      testTimeout: 300_000,
+      hookTimeout: 300_000,
+      expect: patient,
+    },
+  };
+}
+
 /**
- * Two projects: `unit` is pure and runs in parallel; `e2e` starts real clusters (network
- * namespaces, QEMU, etcd), so its files run one at a time and may take minutes.
+ * `unit` is pure and runs in parallel. `spec` checks the protocol's model, `sim` runs the protocol's
+ * code against simulated machines; `e2e` and `faults` start real clusters (network namespaces,
+ * QEMU, etcd).
  */
 export default defineConfig({
   test: {
@@ -19,21 +40,14 @@ export default defineConfig({
           name: 'unit',
           include: ['src/**/*.test.ts', 'test/unit/**/*.test.ts'],
           environment: 'node',
-          testTimeout: 30_000,
+          testTimeout: 60_000,
+          expect: patient,
         },
       },
-      {
-        test: {
-          name: 'e2e',
-          include: ['test/e2e/**/*.test.ts'],
-          environment: 'node',
-          pool: 'forks',
-          fileParallelism: false,
-          maxWorkers: 1,
-          testTimeout: 300_000,
-          hookTimeout: 300_000,
-        },
-      },
+      serial('spec'),
+      serial('sim'),
+      serial('e2e'),
+      serial('faults'),
     ],
   },
 });

@@ -14,11 +14,11 @@ const port = 4000;
 /** A server that answers each connection with one line and closes. */
 const greeter = `require('node:net').createServer((s) => s.end('hello\\n')).listen(${port}, '::')`;
 
-/** Prints what the greeter says, or fails within 700 ms. */
+/** Prints what the greeter says; the second argument is how many milliseconds it may take. */
 const visitor = `
   const socket = require('node:net').connect(${port}, process.argv[1]);
   const fail = (error) => { console.error(error.message); process.exit(1); };
-  setTimeout(() => fail(new Error('no answer')), 700);
+  setTimeout(() => fail(new Error('no answer')), Number(process.argv[2]));
   socket.on('error', fail).on('data', (text) => { process.stdout.write(text); process.exit(0); });
 `;
 
@@ -34,14 +34,21 @@ function inHost(node: LabNode, ...command: string[]): ChildProcess {
   return child;
 }
 
-async function visit(from: LabNode, to: LabNode): Promise<string> {
-  return from.exec([process.execPath, '-e', visitor, to.address]);
+async function visit(from: LabNode, to: LabNode, waitMs = 10_000): Promise<string> {
+  return from.exec([process.execPath, '-e', visitor, to.address, `${waitMs}`]);
+}
+
+/** Resolves when one host hears nothing from the other for a while. */
+async function expectNoAnswer(from: LabNode, to: LabNode): Promise<void> {
+  await expect(visit(from, to, 700)).rejects.toThrow();
 }
 
 /** Starts a greeter on a node and waits until the node itself reaches it. */
 async function greet(node: LabNode): Promise<ChildProcess> {
   const child = inHost(node, process.execPath, '-e', greeter);
-  await expect.poll(() => visit(node, node).catch(() => ''), { timeout: 5_000 }).toBe('hello\n');
+  await expect
+    .poll(() => visit(node, node, 2_000).catch(() => ''), { timeout: 20_000 })
+    .toBe('hello\n');
   return child;
 }
 
@@ -65,8 +72,7 @@ describe('network', () => {
     expect(await visit(a, b)).toBe('hello\n');
     for (const how of ['unplugged', 'silent'] as const) {
       await network.cut('b', how);
-      const both = await Promise.allSettled([visit(a, b), visit(b, a)]);
-      expect(both.map((visited) => visited.status)).toEqual(['rejected', 'rejected']);
+      await Promise.all([expectNoAnswer(a, b), expectNoAnswer(b, a)]);
       await network.heal('b');
       expect(await Promise.all([visit(a, b), visit(b, a)])).toEqual(['hello\n', 'hello\n']);
     }
@@ -77,7 +83,7 @@ describe('network', () => {
     const c = new LabNode(network, home.directory, 'c', { etcd: 'managed' });
     await greet(b);
     await network.cutBetween('a', 'b');
-    await expect(visit(a, b)).rejects.toThrow('no answer');
+    await expectNoAnswer(a, b);
     expect(await visit(c, b)).toBe('hello\n');
     await network.healBetween('a', 'b');
     expect(await visit(a, b)).toBe('hello\n');
@@ -111,7 +117,7 @@ describe('processes', () => {
   test('peers of a silent power cut hear nothing, and the host is reachable after the rebuild', async () => {
     await greet(b);
     await b.powerCut({ silent: true });
-    await expect(visit(a, b)).rejects.toThrow();
+    await expectNoAnswer(a, b);
     await network.rebuild('b');
     await greet(b);
     expect(await visit(a, b)).toBe('hello\n');
@@ -127,9 +133,9 @@ describe('processes', () => {
     const [pid] = a.pids('replica-server');
     a.freeze({ only: 'replica-server' });
     await expect.poll(() => stateOf(pid)).toBe('T');
-    expect(stateOf(other.pid)).toBe('S');
+    expect(stateOf(other.pid)).not.toBe('T');
     a.thaw({ only: 'replica-server' });
-    await expect.poll(() => stateOf(pid)).toBe('S');
+    await expect.poll(() => stateOf(pid)).not.toBe('T');
     expect(() => a.freeze({ only: 'head' })).toThrow("no head process runs on node 'a'");
   });
 
