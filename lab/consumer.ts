@@ -74,6 +74,16 @@ export class Consumer {
     return this.#child.pid;
   }
 
+  /** The private socket that `uri` names; its export is `disk`. */
+  get socket(): string {
+    return this.#socketPath;
+  }
+
+  /** Resolves with how the consumer ended: by `kill`, or with its host. */
+  async ended(): Promise<string> {
+    return ended(this.#child);
+  }
+
   #signal(): void {
     if (this.#child.pid !== undefined && this.#child.exitCode === null) {
       signal(this.#child.pid, 'SIGKILL');

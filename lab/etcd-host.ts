@@ -1,6 +1,6 @@
 /** A host of a lab that runs nothing but etcd, as an operator's own etcd would be. */
 import type { ChildProcess } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ended, inNamespace, spawnLogged, untilAnswering } from './child.ts';
 import type { LabNetwork } from './net.ts';
@@ -15,6 +15,7 @@ export class EtcdHost {
   /** What daemons get as their `etcd` endpoint. */
   readonly endpoint: string;
   readonly logFile: string;
+  readonly #data: string;
   readonly #command: string[];
   readonly #network: LabNetwork;
   #child: ChildProcess | undefined;
@@ -28,7 +29,8 @@ export class EtcdHost {
     this.endpoint = `http://${network.address(name)}:${clientPort}`;
     this.logFile = join(directory, 'etcd.log');
     this.#network = network;
-    this.#command = ['etcd', '--name', name, '--data-dir', join(directory, 'data')];
+    this.#data = join(directory, 'data');
+    this.#command = ['etcd', '--name', name, '--data-dir', this.#data];
     this.#command.push('--listen-client-urls', this.endpoint, '--listen-peer-urls', peer);
     this.#command.push('--advertise-client-urls', this.endpoint);
     this.#command.push(
@@ -59,6 +61,22 @@ export class EtcdHost {
     if (this.#child?.pid !== undefined && this.#child.exitCode === null) {
       signal(this.#child.pid, name);
     }
+  }
+
+  /** Loses all that etcd holds; it must not run. The next `start` begins with an empty one. */
+  erase(): void {
+    rmSync(this.#data, { recursive: true, force: true });
+  }
+
+  /** Keeps a copy of all that etcd holds; it must not run. */
+  keepCopy(): void {
+    cpSync(this.#data, `${this.#data}.copy`, { recursive: true });
+  }
+
+  /** Brings the copy back in place of what etcd holds; it must not run. */
+  setBack(): void {
+    this.erase();
+    cpSync(`${this.#data}.copy`, this.#data, { recursive: true });
   }
 
   /** Ends etcd by SIGKILL and waits for it; `start` continues on the same data. */

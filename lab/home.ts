@@ -16,6 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HyperscaleError } from '../src/errors.ts';
+import { unmountBelow } from './mounts.ts';
 import { killUntilNone, pidsInNamespace, pidsUsingDirectory, startTime } from './processes.ts';
 
 /** Links to the directories of all labs of this machine since it booted, for the sweeper. */
@@ -114,6 +115,7 @@ export function destroyNamespaces(id: string): void {
 export function destroyLab(record: LabRecord, keepFiles = false): void {
   destroyNamespaces(record.id);
   killUntilNone(() => pidsUsingDirectory(record.directory));
+  unmountBelow(record.directory);
   if (!keepFiles) {
     rmSync(record.directory, { recursive: true, force: true });
   }

@@ -12,16 +12,33 @@ const run = promisify(execFile);
 
 type Host = { namespace: string; address: string; number: number; port: string };
 
-async function ip(...args: string[]): Promise<void> {
+/** The nft table of a host whose packets are lost. */
+const lossTable = 'lab_loss';
+
+async function nft(namespace: string, rules: string): Promise<void> {
   try {
-    await run('ip', args);
+    await run('nsenter', [`--net=/run/netns/${namespace}`, '--', 'nft', rules]);
   } catch (error) {
-    throw new HyperscaleError('internal', `ip ${args.join(' ')} failed: ${String(error)}`, {
+    throw new HyperscaleError('internal', `nft '${rules}' failed: ${String(error)}`, {
+      hint: 'A lab that loses packets needs the nftables package.',
+      cause: error,
+    });
+  }
+}
+
+async function iproute(program: 'ip' | 'tc', args: string[]): Promise<void> {
+  try {
+    await run(program, args);
+  } catch (error) {
+    throw new HyperscaleError('internal', `${program} ${args.join(' ')} failed: ${String(error)}`, {
       hint: 'A lab needs root and the iproute2 package.',
       cause: error,
     });
   }
 }
+
+const ip = (...args: string[]): Promise<void> => iproute('ip', args);
+const tc = (...args: string[]): Promise<void> => iproute('tc', args);
 
 export class LabNetwork {
   readonly id: string;
@@ -132,6 +149,39 @@ export class LabNetwork {
   async #blackhole(verb: 'add' | 'del', from: string, to: string): Promise<void> {
     const rule = ['from', this.#host(from).address, 'iif', 'eth0', 'type', 'blackhole'];
     await ip('-n', this.#host(to).namespace, 'rule', verb, 'pref', '50', ...rule);
+  }
+
+  /** Drops so many of a hundred packets, at random, that a host receives or sends. */
+  async lose(name: string, percent: number): Promise<void> {
+    const drop = `numgen random mod 100 < ${Math.round(percent)} drop`;
+    const chain = (hook: string): string =>
+      `chain ${hook} { type filter hook ${hook} priority 0; ${drop}; }`;
+    const { namespace } = this.#host(name);
+    await nft(namespace, `table inet ${lossTable} { ${chain('input')}; ${chain('output')}; }`);
+  }
+
+  /** Undoes `lose`. */
+  async loseNothing(name: string): Promise<void> {
+    await nft(this.#host(name).namespace, `delete table inet ${lossTable}`);
+  }
+
+  /**
+   * Makes a host's link slow, in both directions: so many kilobits a second, behind a queue in
+   * which packets wait for up to `queueMs` and are then dropped.
+   */
+  async slow(name: string, kilobits: number, queueMs = 400): Promise<void> {
+    const { namespace, port } = this.#host(name);
+    const bucket = ['rate', `${kilobits}kbit`, 'burst', '4kb', 'latency', `${queueMs}ms`];
+    const shape = async (place: string, device: string): Promise<void> =>
+      tc('-n', place, 'qdisc', 'add', 'dev', device, 'root', 'tbf', ...bucket);
+    await Promise.all([shape(namespace, 'eth0'), shape(this.#hub, port)]);
+  }
+
+  /** Undoes `slow`. */
+  async fast(name: string): Promise<void> {
+    const { namespace, port } = this.#host(name);
+    await tc('-n', namespace, 'qdisc', 'del', 'dev', 'eth0', 'root');
+    await tc('-n', this.#hub, 'qdisc', 'del', 'dev', port, 'root');
   }
 
   /**

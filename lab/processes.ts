@@ -9,6 +9,7 @@ import { HyperscaleError } from '../src/errors.ts';
 /** What a process of a node is there for. */
 export type Role =
   | 'daemon'
+  | 'watchdog'
   | 'replica-server'
   | 'head'
   | 'proxy'
@@ -90,6 +91,9 @@ export function roleOf(pid: number, runDirectory: string): Role {
   const program = basename(line[0] ?? '');
   if (line.some((argument) => argument.endsWith('src/daemon/main.ts'))) {
     return 'daemon';
+  }
+  if (line.some((argument) => argument.endsWith('src/watchdog/main.ts'))) {
+    return 'watchdog';
   }
   if (program === 'etcd') {
     return 'etcd';

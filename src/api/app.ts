@@ -12,10 +12,15 @@ import {
   type RawServerDefault,
 } from 'fastify';
 import { HyperscaleError } from '../errors.ts';
+import { operatorShapes } from './operator-schemas.ts';
 import { problemFor, problemMediaType, problemOf } from './problems.ts';
+import { refuseInQuarantine } from './quarantine.ts';
 import { clusterRoutes } from './routes/cluster.ts';
 import { eventRoutes } from './routes/events.ts';
+import { operatorRoutes } from './routes/operator.ts';
 import { peerRoutes } from './routes/peer.ts';
+import { recoveryPeerRoutes, recoveryRoutes } from './routes/recovery.ts';
+import { verifyRoutes } from './routes/verify.ts';
 import { volumeRoutes } from './routes/volumes.ts';
 import { namedShapes } from './schemas.ts';
 import type { NodeService } from './service.ts';
@@ -86,6 +91,7 @@ export async function buildApp(
   if (access.via === 'tcp') {
     requireSecret(app, access.secret);
   }
+  app.addHook('preHandler', async (request) => refuseInQuarantine(service, request));
   app.addHook('onResponse', async (request, reply) => {
     const { method, url } = request;
     const entry = { method, url, status: reply.statusCode, ms: Math.round(reply.elapsedTime) };
@@ -95,7 +101,7 @@ export async function buildApp(
       log.info(entry, 'request');
     }
   });
-  for (const shape of namedShapes) {
+  for (const shape of [...namedShapes, ...operatorShapes]) {
     app.addSchema(shape);
   }
   await app.register(swagger, {
@@ -126,13 +132,22 @@ export async function buildApp(
   await app.register(
     async (v1: App) => {
       clusterRoutes(v1, service);
+      recoveryRoutes(v1, service);
       volumeRoutes(v1, service);
+      verifyRoutes(v1, service);
       eventRoutes(v1, service);
+      operatorRoutes(v1, service);
     },
     { prefix: '/v1' },
   );
   if (access.via === 'tcp') {
-    await app.register(async (peer: App) => peerRoutes(peer, service), { prefix: '/peer/v1' });
+    await app.register(
+      async (peer: App) => {
+        peerRoutes(peer, service);
+        recoveryPeerRoutes(peer, service);
+      },
+      { prefix: '/peer/v1' },
+    );
   }
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
   return app;

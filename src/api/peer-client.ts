@@ -1,14 +1,24 @@
 import { Pool } from 'undici';
+import type { Inspection } from '../cluster/fsck-types.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
+import type { NodeFacts } from '../recovery/facts.ts';
+import type { StoreSeen } from '../store/identity.ts';
 import { errorFromProblem } from './problems.ts';
-import type { Endpoint, FenceAnswer, Manifest, PeerService, Work } from './service.ts';
+import type { CopyCheck, Endpoint, FenceAnswer, Manifest, PeerService, Work } from './service.ts';
 
 /** `PeerService` of another node; every call can be cancelled and is bounded in time. */
 export type PeerClient = {
   [K in keyof PeerService]: (
     ...parameters: [...Parameters<PeerService[K]>, options?: CallOptions]
   ) => Promise<Awaited<ReturnType<PeerService[K]>>>;
-} & { close(): Promise<void> };
+} & RecoveryCalls & { close(): Promise<void> };
+
+/** What a node that recovers the records asks of another one. */
+type RecoveryCalls = {
+  recoveryFacts(options?: CallOptions): Promise<NodeFacts>;
+  recoveryFence(request: { volume: string; epoch: number }, options?: CallOptions): Promise<void>;
+  acceptStore(seen: StoreSeen, options?: CallOptions): Promise<void>;
+};
 
 export type CallOptions = { signal?: AbortSignal; timeoutMs?: number };
 
@@ -88,13 +98,25 @@ export function connectPeer(peer: {
     serveLayer: (request, options) => tell('serveLayer', request, options),
     openGateway: (request, options) => ask<{ port: number }>('openGateway', request, options),
     manifest: (request, options) => ask<Manifest>('manifest', request, options),
+    verifyLayer: (request, signal, options) =>
+      ask<CopyCheck>('verifyLayer', request, { ...options, signal: both(signal, options?.signal) }),
     readLayer: (request, options) => call('readLayer', request, options),
     work: (options) => ask<Work[]>('work', {}, options),
     attach: (volume, options) => ask<Endpoint>('attach', { volume }, options),
     detach: (volume, options) => tell('detach', { volume }, options),
     seal: (volume, options) => tell('seal', { volume }, options),
+    inspect: (request, options) => ask<Inspection>('inspect', request, options),
+    quarantine: (request, options) => ask('quarantine', request, options),
+    revoked: (request, options) => tell('revoked', request, options),
+    recoveryFacts: (options) => ask<NodeFacts>('recoveryFacts', {}, options),
+    recoveryFence: (request, options) => tell('recoveryFence', request, options),
+    acceptStore: (seen, options) => tell('acceptStore', seen, options),
     close: () => pool.destroy(),
   };
+}
+
+function both(one: AbortSignal, other: AbortSignal | undefined): AbortSignal {
+  return other === undefined ? one : AbortSignal.any([one, other]);
 }
 
 function parsed(bytes: Buffer): unknown {

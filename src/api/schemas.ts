@@ -1,5 +1,7 @@
 import { type Static, type TObject, Type } from 'typebox';
+import { RecoverCluster, RecoveryShape } from './recover-schemas.ts';
 import { AttachVolume, CreateVolume } from './request-schemas.ts';
+import { VerificationShape, VerifyVolume } from './verify-schemas.ts';
 
 /** The shapes of the API's answers: types, and what `/openapi.json` says about them. */
 
@@ -88,7 +90,19 @@ const volumeFields = {
 };
 export const VolumeShape = Type.Object(volumeFields, { $id: 'Volume' });
 export const VolumeDetailShape = Type.Object(
-  { ...volumeFields, report: named(ReportShape) },
+  {
+    ...volumeFields,
+    report: named(ReportShape),
+    losses: Type.Array(
+      Type.Object({
+        at: Time(),
+        by: Type.String(),
+        node: Type.String({ description: 'The node that was told.' }),
+        text: Type.Array(Type.String()),
+      }),
+      { description: 'Decisions of operators to go on without data, oldest first.' },
+    ),
+  },
   { $id: 'VolumeDetail' },
 );
 
@@ -135,6 +149,9 @@ export const ClusterShape = Type.Object(
     node: Type.String({ description: 'The node that answers.' }),
     version: Type.String(),
     storeConnected: Type.Boolean(),
+    quarantine: nullable(
+      Type.String({ description: 'Why this node does not believe the metadata in etcd.' }),
+    ),
     nodes: Type.Object({ total: Count('Known.'), up: Count('Alive.') }),
     volumes: Type.Object({
       total: Count('All.'),
@@ -153,7 +170,7 @@ export const ClusterShape = Type.Object(
 
 export const HealthShape = Type.Object(
   {
-    status: Type.Enum(['ok', 'store-unavailable']),
+    status: Type.Enum(['ok', 'store-unavailable', 'quarantined']),
     node: Type.String(),
     version: Type.String(),
   },
@@ -164,7 +181,8 @@ export const WorkShape = Type.Object(
   {
     volume: Type.String({ description: 'Id.' }),
     volumeName: nullable(Type.String()),
-    kind: Type.Enum(['mend', 'manifest', 'merge', 'delete']),
+    kind: Type.Enum(['mend', 'manifest', 'merge', 'delete', 'verify']),
+    node: Type.String({ description: 'Where it is done.' }),
     layer: Type.String(),
     from: nullable(Type.String()),
     doneBytes: Bytes,
@@ -208,9 +226,13 @@ export const namedShapes = [
   ReportShape,
   VolumeShape,
   VolumeDetailShape,
+  VerifyVolume,
+  VerificationShape,
   EndpointShape,
   NodeShape,
   ClusterShape,
+  RecoverCluster,
+  RecoveryShape,
   HealthShape,
   WorkShape,
   EventShape,
@@ -221,6 +243,7 @@ export type VolumeAnswer = Static<typeof VolumeShape>;
 export type VolumeDetailAnswer = Static<typeof VolumeDetailShape>;
 export type ReportAnswer = Static<typeof ReportShape>;
 export type LayerAnswer = Static<typeof LayerShape>;
+export type VerificationAnswer = Static<typeof VerificationShape>;
 export type EndpointAnswer = Static<typeof EndpointShape>;
 export type NodeAnswer = Static<typeof NodeShape>;
 export type ClusterAnswer = Static<typeof ClusterShape>;

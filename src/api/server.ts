@@ -21,6 +21,9 @@ export type Api = {
   close(): Promise<void>;
 };
 
+/** Connections to one listener at a time; more are closed at once. */
+const maxConnections = 1_000;
+
 /** The daemon's HTTP API; nothing listens before `listenUnix` or `listenTcp` is called. */
 export function createApi(
   service: NodeService,
@@ -31,6 +34,7 @@ export function createApi(
   const sockets: string[] = [];
   const open = async (access: Access): Promise<App> => {
     const app = await buildApp(service, access, log);
+    app.server.maxConnections = maxConnections;
     apps.push(app);
     return app;
   };

@@ -1,12 +1,16 @@
+import type { Inspection } from '../cluster/fsck-types.ts';
+import type { Verification } from '../cluster/verify.ts';
+import type { Recovery } from '../recovery/recovery.ts';
 import type { Versioned } from '../store/store.ts';
 import type { Attachment, NodeView, Policy, Volume } from '../volume/types.ts';
+import type { OperatorService } from './operator-service.ts';
 
 /** Progress of background work on a volume on this node, 0 to 1 where it is known. */
 export type Work = {
   /** Where it is done. */
   node: string;
   volume: string;
-  kind: 'mend' | 'manifest' | 'merge' | 'delete';
+  kind: 'mend' | 'manifest' | 'merge' | 'delete' | 'verify';
   layer: string;
   /** Where the data comes from, for a mend. */
   from: string | null;
@@ -39,6 +43,10 @@ export interface NodeService {
   readonly nodeName: string;
   readonly version: string;
   storeConnected(): boolean;
+  /** Why this node does not believe the metadata in etcd; null when it does. */
+  quarantine(): string | null;
+  /** Rebuilds the records from the pools; null where there are no pools. */
+  readonly recovery: Pick<Recovery, 'run' | 'here'> | null;
   nodes(): NodeView[];
   volumes(): Versioned<Volume>[];
   /** By id or name. @throws `not-found` */
@@ -56,6 +64,12 @@ export interface NodeService {
   detach(idOrName: string, host: string, signal: AbortSignal): Promise<void>;
   /** Ends the open epoch and begins a new one. @throws `not-allowed` when nothing is open. */
   seal(idOrName: string, signal: AbortSignal): Promise<Volume>;
+  /** Reads every copy of every layer and compares; with `repair` mends what is damaged. */
+  verify(
+    idOrName: string,
+    wishes: { seal: boolean; repair: boolean },
+    signal: AbortSignal,
+  ): Promise<Verification>;
   /** Resolves when the record is a tombstone; files go in the background. */
   deleteVolume(idOrName: string): Promise<void>;
   /** Work under way on this node (on all live nodes when `cluster`). */
@@ -64,6 +78,8 @@ export interface NodeService {
   eventsAfter(after: number): NodeEvent[];
   onEvent(listener: (event: NodeEvent) => void): () => void;
 
+  /** Checks and decisions of operators. */
+  readonly operator: OperatorService;
   /** Calls between nodes. */
   readonly peer: PeerService;
 }
@@ -84,13 +100,36 @@ export interface PeerService {
   openGateway(request: { volume: string; session: string }): Promise<{ port: number }>;
   /** Chunk hashes of a clean sealed layer. */
   manifest(request: LayerRequest): Promise<Manifest>;
+  /** Reads and hashes this node's copy of a sealed layer anew; `root` is what it should be. */
+  verifyLayer(
+    request: LayerRequest & { root: string | null },
+    signal: AbortSignal,
+  ): Promise<CopyCheck>;
   /** Reads bytes of a clean sealed layer's container; at most 4 MiB. */
   readLayer(request: LayerRequest & { offset: number; length: number }): Promise<Buffer>;
   work(): Work[];
   attach(volumeId: string): Promise<Endpoint>;
   detach(volumeId: string): Promise<void>;
   seal(volumeId: string): Promise<void>;
+  /** What lies in this node's pool and runs here, of one volume or of all. */
+  inspect(request: { volume?: string }): Promise<Inspection>;
+  /** Puts a file of the pool aside that no record places there. @throws `conflict` if one does */
+  quarantine(request: { path: string }): Promise<{ path: string | null }>;
+  /** Resolves when this node's head serves the session no longer, or has none. */
+  revoked(request: { volume: string; session: string }): Promise<void>;
 }
+
+/** What a node's copy of a sealed layer holds now. */
+export type CopyCheck =
+  | { state: 'missing' }
+  | {
+      state: 'read';
+      root: string;
+      lengthBytes: number;
+      allocatedBytes: number;
+      /** As in a manifest, `unreadable` where the disk returned nothing; null when `root` was expected. */
+      chunks: (string | null)[] | null;
+    };
 
 export type FenceAnswer = { pool: string; boot: string; layers: string[] };
 

@@ -1,6 +1,7 @@
 import { describeVolume, type HealthState } from '../volume/health.ts';
 import { copiesWanted } from '../volume/policy.ts';
 import type { NodeView, Policy, Volume } from '../volume/types.ts';
+import { nextStep } from './quarantine.ts';
 import type {
   ClusterAnswer,
   EndpointAnswer,
@@ -19,7 +20,7 @@ export function policyView(policy: Policy): PolicyAnswer {
 }
 
 export function volumeView(volume: Volume, nodes: NodeView[]): VolumeAnswer {
-  const { report, ...view } = volumeDetailView(volume, nodes, []);
+  const { report, losses, ...view } = volumeDetailView(volume, nodes, []);
   return view;
 }
 
@@ -42,6 +43,7 @@ export function volumeDetailView(
     layers: report.layers.length,
     attachments: volume.attachments.map(({ host, session, since }) => ({ host, session, since })),
     report,
+    losses: (volume.losses ?? []).map(({ at, by, node, text }) => ({ at, by, node, text })),
   };
 }
 
@@ -91,9 +93,9 @@ export function nodeView(node: NodeView, volumes: Volume[]): NodeAnswer {
 }
 
 export function workView(work: Work, volumes: Volume[]): WorkAnswer {
-  const { volume, kind, layer, from, doneBytes, totalBytes, startedAt } = work;
+  const { node, volume, kind, layer, from, doneBytes, totalBytes, startedAt } = work;
   const volumeName = volumes.find((v) => v.id === volume)?.name ?? null;
-  return { volume, volumeName, kind, layer, from, doneBytes, totalBytes, startedAt };
+  return { node, volume, volumeName, kind, layer, from, doneBytes, totalBytes, startedAt };
 }
 
 /** The cluster at a glance, worst first. */
@@ -112,7 +114,13 @@ export function clusterView(service: NodeService): ClusterAnswer {
   }
   const findings: ClusterAnswer['findings'] = [];
   const storeConnected = service.storeConnected();
-  if (!storeConnected) {
+  const quarantine = service.quarantine();
+  if (quarantine !== null) {
+    findings.push({
+      what: `Node ${service.nodeName} is in quarantine: ${quarantine}. Guests run on; nothing can be changed.`,
+      action: nextStep,
+    });
+  } else if (!storeConnected) {
     findings.push({
       what: `The metadata store does not answer ${service.nodeName}; what is shown may be old.`,
       action: 'I/O goes on, changes wait. Bring etcd back; everything resumes by itself.',
@@ -130,13 +138,14 @@ export function clusterView(service: NodeService): ClusterAnswer {
   }
   const state =
     (['unavailable', 'at-risk', 'degraded'] as const).find((s) => counts[s] > 0) ??
-    (findings.length > 0 ? 'degraded' : 'healthy');
+    (quarantine !== null ? 'at-risk' : findings.length > 0 ? 'degraded' : 'healthy');
   return {
     state,
     summary: findings[0]?.what ?? 'Everything is as it should be.',
     node: service.nodeName,
     version: service.version,
     storeConnected,
+    quarantine,
     nodes: { total: nodes.length, up: nodes.length - down.length },
     volumes: { total: volumes.length, ...counts },
     totalBytes: nodes.reduce((sum, node) => sum + (node.lease?.totalBytes ?? 0), 0),

@@ -1,10 +1,18 @@
 import type {
+  FsckAnswer,
+  LossAnswer,
+  RemovalAnswer,
+  RemovedAnswer,
+} from '../api/operator-schemas.ts';
+import type { RecoveryAnswer } from '../api/recover-schemas.ts';
+import type {
   ClusterAnswer,
   EndpointAnswer,
   LayerAnswer,
   NodeAnswer,
   PolicyAnswer,
   ReportAnswer,
+  VerificationAnswer,
   VolumeAnswer,
   VolumeDetailAnswer,
   WorkAnswer,
@@ -23,6 +31,14 @@ export class Client {
 
   cluster(): Promise<ClusterAnswer> {
     return this.#transport.ask({ method: 'GET', path: '/v1/cluster' });
+  }
+
+  recover(body: {
+    dryRun: boolean;
+    acceptDataLoss: boolean;
+    digest?: string;
+  }): Promise<RecoveryAnswer> {
+    return this.#transport.ask({ method: 'POST', path: '/v1/cluster/recover', body });
   }
 
   nodes(): Promise<{ nodes: NodeAnswer[] }> {
@@ -75,8 +91,47 @@ export class Client {
     return this.#transport.ask({ method: 'DELETE', path });
   }
 
+  /** Revokes an attachment without asking its host. */
+  forceDetach(volume: string, host: string): Promise<void> {
+    const path = `${volumePath(volume)}/attachments/${part('node', host)}?force=true`;
+    return this.#transport.ask({ method: 'DELETE', path });
+  }
+
+  fsck(body: { volume?: string; repair?: boolean }): Promise<FsckAnswer> {
+    return this.#transport.ask({ method: 'POST', path: '/v1/cluster/fsck', body });
+  }
+
+  loss(volume: string): Promise<LossAnswer> {
+    return this.#transport.ask({ method: 'GET', path: `${volumePath(volume)}/loss` });
+  }
+
+  force(
+    volume: string,
+    body: { believed: { layer: string; node: string }[]; dropped: string[]; by: string },
+  ): Promise<VolumeDetailAnswer> {
+    return this.#transport.ask({ method: 'POST', path: `${volumePath(volume)}/force`, body });
+  }
+
+  removal(node: string): Promise<RemovalAnswer> {
+    return this.#transport.ask({ method: 'GET', path: `/v1/nodes/${part('node', node)}/removal` });
+  }
+
+  removeNode(
+    node: string,
+    decision: { acceptDataLoss: boolean; by: string },
+  ): Promise<RemovedAnswer> {
+    const { acceptDataLoss, by } = decision;
+    const query = new URLSearchParams({ acceptDataLoss: String(acceptDataLoss), by });
+    const path = `/v1/nodes/${part('node', node)}?${query}`;
+    return this.#transport.ask({ method: 'DELETE', path });
+  }
+
   seal(volume: string): Promise<VolumeAnswer> {
     return this.#transport.ask({ method: 'POST', path: `${volumePath(volume)}/seal` });
+  }
+
+  verify(volume: string, body: { seal: boolean; repair: boolean }): Promise<VerificationAnswer> {
+    return this.#transport.ask({ method: 'POST', path: `${volumePath(volume)}/verify`, body });
   }
 
   /** The node that answers. */

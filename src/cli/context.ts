@@ -6,7 +6,7 @@ import { Client } from './client.ts';
 /** The world of one run of `hscli`; tests pass their own. */
 export type Io = {
   stdout: Writable & { isTTY?: boolean };
-  stderr: Writable;
+  stderr: Writable & { isTTY?: boolean };
   stdin: Readable & { isTTY?: boolean };
   env: Record<string, string | undefined>;
   /** Aborted by Ctrl-C. */
@@ -25,13 +25,20 @@ export type Context = {
   print<T>(answer: T, text: (answer: T) => string | Promise<string>): Promise<void>;
 };
 
-/** The context of a command that is being run, from the options before and after its name. */
-export function contextOf(io: Io, command: Command): Context {
+/**
+ * The context of a command that is being run, from the options before and after its name.
+ * @param seconds how long an answer is waited for when the options do not say; 0: for ever.
+ */
+export function contextOf(
+  io: Io,
+  command: Command,
+  seconds: number = defaultTimeoutSeconds,
+): Context {
   const options = command.optsWithGlobals<{ json?: boolean; socket?: string; timeout?: string }>();
   const json = options.json === true;
   const client = new Client({
     socket: options.socket ?? io.env.HYPERSCALE_SOCKET ?? defaultSocket,
-    timeoutMs: parseSeconds(options.timeout) * 1000,
+    timeoutMs: parseSeconds(options.timeout, seconds) * 1000,
     signal: io.signal,
   });
   return {
@@ -44,9 +51,9 @@ export function contextOf(io: Io, command: Command): Context {
   };
 }
 
-function parseSeconds(text: string | undefined): number {
+function parseSeconds(text: string | undefined, otherwise: number): number {
   if (text === undefined) {
-    return defaultTimeoutSeconds;
+    return otherwise;
   }
   const seconds = Number(text);
   if (!/^\d+(\.\d+)?$/.test(text) || seconds > 86_400) {

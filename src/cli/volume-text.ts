@@ -19,7 +19,17 @@ export function volumeText(volume: VolumeDetailAnswer): string {
     ['Served by', volume.head ?? 'no node now'],
     ['Epoch', String(volume.epoch)],
   ]);
-  return `${head}\n${reportText(report)}`;
+  return `${head}\n${reportText(report)}${lossesText(volume)}`;
+}
+
+/** What operators decided to go on without. */
+function lossesText({ losses }: VolumeDetailAnswer): string {
+  if (losses.length === 0) return '';
+  const lines = losses.flatMap(({ at, by, node, text }) => [
+    `- ${formatTime(at)}, by ${by} on ${node}:`,
+    ...text.map((sentence) => `    ${sentence}`),
+  ]);
+  return `\nData that was given up:\n${lines.map((line) => `${printable(line)}\n`).join('')}`;
 }
 
 /** A report as `volume health` prints it. */

@@ -1,4 +1,5 @@
 /** Background work that one node has to do for a volume. Pure. */
+import { mayBeRead, unobtainable } from '../volume/damage.ts';
 import { hasInputs } from '../volume/merge.ts';
 import { cleanReplicas, isDeletable, mergedEpoch, replicaOn } from '../volume/queries.ts';
 import type { LayerId, NodeName, NodeView, Replica, Volume } from '../volume/types.ts';
@@ -12,6 +13,8 @@ export type Job =
       layer: LayerId;
       epoch: number;
       from: NodeName;
+      /** Where to look for what is not right on `from`. */
+      others: NodeName[];
       root: string;
       state: Replica['state'];
       /** The copy belongs to a merge's result rather than to the chain. */
@@ -67,17 +70,19 @@ function mends(
   ) => {
     const mine = replicaOn(layer, self.node);
     if (mine === undefined || mine.state === 'clean' || mine.pool !== self.pool) return;
-    const sources = cleanReplicas(layer)
-      .map((r) => r.node)
-      .filter((n) => isUp(nodes, n))
-      .sort((a, b) => Number(b === authority) - Number(a === authority));
-    const from = sources[0];
+    if (mayBeRead(volume, mine)) return;
+    const alive = cleanReplicas(layer).filter((r) => isUp(nodes, r.node));
+    const rank = (r: Replica) => Number(r.damage === undefined) * 2 + Number(r.node === authority);
+    const sources = alive.sort((a, b) => rank(b) - rank(a)).map((r) => r.node);
+    const [from, ...others] = sources;
     if (from === undefined || layer.manifest === null) return;
+    if (unobtainable(mine, alive).length > 0) return;
     jobs.push({
       kind: 'mend',
       layer: layer.id,
       epoch: layer.epoch,
       from,
+      others,
       root: layer.manifest,
       state: mine.state,
       ofMerge,

@@ -3,7 +3,10 @@
  * begins a merge of the cheapest run of layers when all their copies are proven, records it when
  * enough copies of the result are, gives it up when its builder is gone.
  */
+import { addReplica } from '../volume/copies.ts';
+import { soundReplicas } from '../volume/damage.ts';
 import { abandonMerge, beginMerge, completeMerge, hasInputs } from '../volume/merge.ts';
+import { hasRoom } from '../volume/placement.ts';
 import { copiesWanted } from '../volume/policy.ts';
 import { cleanReplicas, replicaOn, writerOf } from '../volume/queries.ts';
 import type { NodeName, NodeView, SealedLayer, Volume } from '../volume/types.ts';
@@ -54,13 +57,13 @@ type Plan = { run: SealedLayer[]; builder: { node: NodeName; pool: string } };
 
 function beginStep(
   volume: Volume,
-  view: { newId: () => string },
+  view: { nodes: readonly NodeView[]; newId: () => string },
   up: (node: NodeName) => boolean,
 ): Step | null {
   if (volume.tail.phase !== 'idle' && volume.tail.phase !== 'open') return null;
   if (volume.chain.length <= volume.policy.maxLayers) return null;
   const plan = cheapestPlan(volume, up);
-  if (plan === null) return null;
+  if (plan === null) return gatherStep(volume, view.nodes);
   const { run, builder } = plan;
   return {
     text: `layers ${run.map((l) => l.epoch).join(', ')} are being merged on ${builder.node}`,
@@ -71,6 +74,32 @@ function beginStep(
         view.newId(),
         builder,
       ),
+  };
+}
+
+/**
+ * Nobody writes, and no node holds two neighbours: the node that holds the most gets a copy of a
+ * layer next to one of its own. While somebody writes, his node gets a copy of every layer anyway.
+ */
+function gatherStep(volume: Volume, nodes: readonly NodeView[]): Step | null {
+  const { chain, tail } = volume;
+  if (tail.phase !== 'idle') return null;
+  const settled = chain.every((l) => l.replicas.every((r) => r.state === 'clean'));
+  if (!settled) return null;
+  const heldBy = (node: NodeName) => chain.filter((l) => replicaOn(l, node) !== undefined).length;
+  const [best] = nodes
+    .filter((n) => n.lease !== null && hasRoom(n) && heldBy(n.name) > 0)
+    .sort((a, b) => heldBy(b.name) - heldBy(a.name) || (a.name < b.name ? -1 : 1));
+  const layer = chain.find(
+    (l, i) =>
+      best !== undefined &&
+      replicaOn(l, best.name) === undefined &&
+      [chain[i - 1], chain[i + 1]].some((n) => n !== undefined && replicaOn(n, best.name)),
+  );
+  if (best === undefined || layer === undefined) return null;
+  return {
+    text: `layer ${layer.epoch} is copied to ${best.name}: it is merged there with its neighbour`,
+    apply: (v) => addReplica(v, layer.id, { node: best.name, pool: best.pool }),
   };
 }
 
@@ -104,7 +133,10 @@ function builderOf(
   up: (node: NodeName) => boolean,
 ): Plan['builder'] | null {
   const proven = run.every(
-    (l) => l.manifest !== null && l.replicas.every((r) => r.state === 'clean' && up(r.node)),
+    (l) =>
+      l.manifest !== null &&
+      soundReplicas(l).length === l.replicas.length &&
+      l.replicas.every((r) => up(r.node)),
   );
   if (!proven) return null;
   const writer = writerOf(volume);

@@ -4,9 +4,10 @@
  * filled, or drops one that is not needed.
  */
 import { addReplica, dropReplica } from '../volume/copies.ts';
+import { soundReplicas } from '../volume/damage.ts';
 import { hasRoom } from '../volume/placement.ts';
 import { copiesWanted } from '../volume/policy.ts';
-import { cleanReplicas, replicaOn } from '../volume/queries.ts';
+import { replicaOn } from '../volume/queries.ts';
 import type { NodeName, NodeView, SealedLayer, Volume } from '../volume/types.ts';
 
 export type RepairView = {
@@ -59,13 +60,16 @@ function surplusCopy(volume: Volume, layer: SealedLayer, view: RepairView): Step
   const up = new Set(view.nodes.filter((n) => n.lease !== null).map((n) => n.name));
   const { tail } = volume;
   const writeSet = tail.phase === 'open' ? tail.layer.members.map((m) => m.node) : [];
-  const liveClean = cleanReplicas(layer).filter((r) => up.has(r.node));
+  const liveClean = soundReplicas(layer).filter((r) => up.has(r.node));
   const wanted = copiesWanted(volume.policy);
   if (liveClean.length < wanted || layer.replicas.length <= wanted) return null;
   // The least useful first: on a dead node, not clean, not where the volume is written.
   const rank = (node: NodeName, clean: boolean) =>
     Number(up.has(node)) * 4 + Number(clean) + Number(writeSet.includes(node)) * 2;
+  // Of a chain that is too long every live copy may be needed to merge it.
+  const mayGo = (node: NodeName) => volume.chain.length <= volume.policy.maxLayers || !up.has(node);
   const victim = layer.replicas
+    .filter((r) => mayGo(r.node))
     .filter((r) => tail.phase !== 'open' || r.node !== tail.layer.writer)
     .sort((a, b) => rank(a.node, a.state === 'clean') - rank(b.node, b.state === 'clean'))[0];
   if (victim === undefined) return null;

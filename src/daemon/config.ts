@@ -32,6 +32,13 @@ const ConfigSchema = Type.Object(
     bootIdFile: Type.String({ pattern: '^/' }),
     secretFile: Type.String({ pattern: '^/' }),
     repairDelaySeconds: Type.Number({ minimum: 0 }),
+    scrub: Type.Object(
+      {
+        bytesPerSecond: Type.Integer({ minimum: 0 }),
+        intervalDays: Type.Number({ minimum: 0, maximum: 3_650 }),
+      },
+      closed,
+    ),
     logLevel: Type.Union([
       Type.Literal('debug'),
       Type.Literal('info'),
@@ -63,6 +70,11 @@ const defaultPorts = {
   etcdPeer: 7483,
 };
 
+/** A pool of 4 TiB is read once in two and a half days, and rests until a copy is two weeks old. */
+const defaultScrub = { bytesPerSecond: 20 * 2 ** 20, intervalDays: 14 };
+/** Less than a chunk a second would take years. */
+const leastScrubRate = 2 ** 20;
+
 /** Reads and checks the daemon's configuration. @throws `bad-input` naming the setting. */
 export async function readConfig(path: string): Promise<Config> {
   let given: unknown;
@@ -82,13 +94,14 @@ export function checkConfig(given: unknown, path: string): Config {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new HyperscaleError('bad-input', `${path} is not a list of settings`);
   }
-  const { ports } = given as { ports?: unknown };
+  const { ports, scrub } = given as { ports?: unknown; scrub?: unknown };
   const complete: unknown = {
     ...defaults,
     ...given,
     ports: typeof ports === 'object' ? { ...defaultPorts, ...ports } : (ports ?? defaultPorts),
+    scrub: typeof scrub === 'object' ? { ...defaultScrub, ...scrub } : (scrub ?? defaultScrub),
   };
-  refuseUnknown(given, ports, path);
+  refuseUnknown(given, { ports, scrub }, path);
   if (!Value.Check(ConfigSchema, complete)) {
     const first = Value.Errors(ConfigSchema, complete)[0];
     const where = first?.instancePath.replaceAll('/', '.').slice(1) || 'the file';
@@ -106,16 +119,32 @@ export function checkConfig(given: unknown, path: string): Config {
   if (first > last) {
     throw new HyperscaleError('bad-input', `${path}: ports.gateways ${first}–${last} is empty`);
   }
+  const { bytesPerSecond } = complete.scrub;
+  if (bytesPerSecond !== 0 && bytesPerSecond < leastScrubRate) {
+    throw new HyperscaleError(
+      'bad-input',
+      `${path}: scrub.bytesPerSecond ${bytesPerSecond} is neither 0 (off) nor at least ${leastScrubRate}`,
+      { hint: 'See docs/configuration.md for what each setting means.' },
+    );
+  }
   return complete;
 }
 
 /** Names what a schema only calls false: settings that do not exist, and ones that are missing. */
-function refuseUnknown(given: object, ports: unknown, path: string): void {
+function refuseUnknown(
+  given: object,
+  groups: { ports: unknown; scrub: unknown },
+  path: string,
+): void {
   const known = [...Object.keys(ConfigSchema.properties)];
-  const knownPorts = Object.keys(ConfigSchema.properties.ports.properties).map((p) => `ports.${p}`);
-  const inPorts = typeof ports === 'object' && ports !== null ? Object.keys(ports) : [];
-  const settings = [...Object.keys(given), ...inPorts.map((p) => `ports.${p}`)];
-  const unknown = settings.find((s) => !known.includes(s) && !knownPorts.includes(s));
+  const { ports, scrub } = ConfigSchema.properties;
+  const knownBelow = [...below('ports', ports.properties), ...below('scrub', scrub.properties)];
+  const settings = [
+    ...Object.keys(given),
+    ...below('ports', groups.ports),
+    ...below('scrub', groups.scrub),
+  ];
+  const unknown = settings.find((s) => !known.includes(s) && !knownBelow.includes(s));
   if (unknown !== undefined) {
     throw new HyperscaleError('bad-input', `${path}: there is no setting ${unknown}`, {
       hint: `Settings are ${known.join(', ')}; see docs/configuration.md.`,
@@ -127,6 +156,12 @@ function refuseUnknown(given: object, ports: unknown, path: string): void {
       hint: 'See docs/configuration.md for a complete example.',
     });
   }
+}
+
+/** Dotted names of what a group of settings holds. */
+function below(name: string, group: unknown): string[] {
+  const keys = typeof group === 'object' && group !== null ? Object.keys(group) : [];
+  return keys.map((key) => `${name}.${key}`);
 }
 
 function valueAt(root: unknown, pointer: string): unknown {

@@ -13,16 +13,22 @@ import { Agent } from '../node/agent.ts';
 import type { Context, Environment } from '../node/context.ts';
 import { EventLog } from '../node/events.ts';
 import { recognisePool } from '../node/pool.ts';
+import { endLeftovers, endServing, untilRetired } from '../node/retire-self.ts';
+import { Scrub } from '../node/scrub.ts';
+import { scrubMemoryIn } from '../node/scrub-memory.ts';
 import { Service } from '../node/service.ts';
+import { keepKnownNodes } from '../recovery/known-nodes.ts';
 import { createEtcdStore } from '../store/etcd-store.ts';
 import { startManagedEtcd } from '../store/managed-etcd.ts';
 import { leaseSeconds } from '../store/store.ts';
+import type { NodeRecord } from '../volume/types.ts';
 import type { Config } from './config.ts';
 import { keepLeaseCurrent } from './lease.ts';
 import { takeLock } from './lock.ts';
 import { NbdPeerHealth } from './nbd-peer-health.ts';
 import { watchOwnReplicaServer } from './own-replica-server.ts';
 import { PeerConnections } from './peer-connections.ts';
+import { believed, createRecovery, tellOfQuarantine } from './recovery.ts';
 import { keepStoreSeen, readStoreSeen } from './store-seen.ts';
 import { version } from './version.ts';
 import { keepWatchdog } from './watchdog.ts';
@@ -66,19 +72,18 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     endpoints,
     log,
     signal: stop,
-    seen: await readStoreSeen(config.pool),
+    ...(await readStoreSeen(config.pool, engine.layers)),
   });
   const seen = keepStoreSeen(config.pool, store, log);
-  await store.registerNode({
+  const known = await keepKnownNodes(config.pool, store, log);
+  const record: NodeRecord = {
     name: config.node,
     pool,
     address: config.address,
     apiPort: config.ports.api,
     replicaPort: config.ports.replica,
     registeredAt: new Date().toISOString(),
-  });
-  const lease = await keepLeaseCurrent(store, engine.layers, { ...self, version });
-  const watchdog = keepWatchdog({ ...config, log }, store);
+  };
 
   let connectedSince = performance.now() - leasesSettleMs;
   store.onConnection((connected) => {
@@ -103,26 +108,65 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     if (connected) environment.after(leasesSettleMs + 100, () => agent.kickAll());
   });
   const agent = new Agent(context, pLimit(jobsAtATime));
+  const watchdog = keepWatchdog({ ...config, log }, store, () => agent.headsAreNewest());
+  tellOfQuarantine(store, context);
+  const recovery = createRecovery({ agent, endpoints, record, secret, store, seen, known });
+  const service = new Service(agent, version, randomUUID, store.retirement, recovery);
+  const api = createApi(service, { secret, log });
+  const listen = async () => {
+    await api.listenTcp(config.address, config.ports.api);
+    await api.listenUnix(join(config.runDirectory, 'api.sock'));
+    log.info({ socket: join(config.runDirectory, 'api.sock') }, 'ready');
+  };
+  const startsApart = store.quarantine() !== null;
+  if (startsApart) {
+    // What serves guests runs on; the records that would say what to do are not believed.
+    await engine.replicas.start();
+    await listen();
+    if (!(await believed(store, stop))) {
+      for (const part of [seen, known, watchdog]) part.stop();
+      await api.close();
+      etcd?.release();
+      await poolLock.release();
+      await runLock.release();
+      return;
+    }
+  }
+  try {
+    await store.registerNode(record);
+  } catch (error) {
+    if (store.retirement.retired().some((r) => r.pool === pool)) await endLeftovers(engine, log);
+    throw error;
+  }
+  const lease = await keepLeaseCurrent(store, engine.layers, { ...self, version });
   await agent.start();
+  const scrub = new Scrub(agent, scrubMemoryIn(config.pool), config.scrub);
+  scrub.start();
   const own = watchOwnReplicaServer(
     { address: config.address, port: config.ports.replica, pid: () => engine.replicas.pid },
     log,
   );
-  const api = createApi(new Service(agent, version, randomUUID), { secret, log });
-  await api.listenTcp(config.address, config.ports.api);
-  await api.listenUnix(join(config.runDirectory, 'api.sock'));
-  log.info({ socket: join(config.runDirectory, 'api.sock') }, 'ready');
+  if (!startsApart) await listen();
 
-  await new Promise<void>((resolve) => {
+  const stopped = new Promise<void>((resolve) => {
     if (stop.aborted) resolve();
     stop.addEventListener('abort', () => resolve(), { once: true });
   });
+  const refusals: Error[] = [];
+  await Promise.race([stopped, untilRetired(store, store.retirement, pool)]).catch(
+    async (error: unknown) => {
+      refusals.push(error instanceof Error ? error : new Error(errorText(error)));
+      await endServing(agent);
+    },
+  );
   log.info({ signal: stop.reason }, 'stopping; guests and their disks run on');
+  scrub.stop();
   agent.stop();
   own.stop();
   context.health.watch(new Set());
   lease.stop();
   seen.stop();
+  known.stop();
   watchdog.stop();
   await api.close();
   await context.peers.close();
@@ -130,6 +174,8 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
   etcd?.release();
   await poolLock.release();
   await runLock.release();
+  const [refused] = refusals;
+  if (refused !== undefined) throw refused;
 }
 
 function managedEtcd(config: Config, log: Parameters<typeof startManagedEtcd>[0]['log']) {

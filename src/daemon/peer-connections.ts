@@ -24,11 +24,15 @@ export class PeerConnections implements Peers {
       serveLayer: (request) => client.serveLayer(request, options),
       openGateway: (request) => client.openGateway(request, options),
       manifest: (request) => client.manifest(request, options),
+      verifyLayer: (request, signal) => client.verifyLayer(request, signal, options),
       readLayer: (request) => client.readLayer(request, options),
       work: () => client.work(options),
       attach: (volume) => client.attach(volume, options),
       detach: (volume) => client.detach(volume, options),
       seal: (volume) => client.seal(volume, options),
+      inspect: (request) => client.inspect(request, options),
+      quarantine: (request) => client.quarantine(request, options),
+      revoked: (request) => client.revoked(request, options),
     };
   }
 

@@ -14,11 +14,13 @@ const lookEveryMs = 250;
 
 /**
  * Starts this node's watchdog, or adopts the one that runs, keeps it alive while this daemon lives,
- * and tells it when the store confirms the node's lease. It outlives the daemon.
+ * and tells it when the store confirms the node's lease, if nothing serves here that the records do
+ * not have as the newest (rule 14). It outlives the daemon.
  */
 export function keepWatchdog(
   options: { runDirectory: string; logDirectory: string; log: Log },
   store: Store,
+  headsAreNewest: () => boolean,
 ): { stop(): void } {
   const { runDirectory, logDirectory, log } = options;
   const file = join(runDirectory, 'watchdog.json');
@@ -37,8 +39,9 @@ export function keepWatchdog(
       current = child.pid === undefined ? null : (identify(child.pid) ?? null);
       if (current !== null) writeFileSync(file, JSON.stringify(current));
     }
+    // A lease that was taken again says nothing of a head that was superseded while it was gone.
     const confirmed = store.leaseConfirmedAt();
-    if (confirmed > told) {
+    if (confirmed > told && headsAreNewest()) {
       told = confirmed;
       writeLeaseConfirmed(runDirectory, Math.floor(bootClock() - (performance.now() - confirmed)));
     }

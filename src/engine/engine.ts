@@ -134,6 +134,29 @@ export interface ReplicaServer {
 
 export type Extent = { offset: number; length: number };
 
+/** A layer's file as it is found in a pool. `writtenAt`: ISO 8601, when it was last written to. */
+export type LayerFile = LayerKey & {
+  lengthBytes: number;
+  allocatedBytes: number;
+  writtenAt: string;
+};
+
+/** Everything that lies in a node's pool. */
+export type PoolInventory = {
+  layers: LayerFile[];
+  /** Paths below the pool of what lies among the layers and is none. */
+  strays: string[];
+  fences: { volume: VolumeId; epoch: number }[];
+  /** Layers that a head has opened in this boot. */
+  burnt: LayerId[];
+  spares: number;
+  /** Names in `quarantine/`. */
+  quarantined: string[];
+};
+
+/** A kept record of a volume; `text` null when its file cannot be read, or is absurdly long. */
+export type KeptRecord = { volume: VolumeId; text: string | null };
+
 /** The layer files of this node's pool. */
 export interface LayerStore {
   /** Creates the container (from a spare when one fits), durable when it returns; idempotent. */
@@ -158,10 +181,31 @@ export interface LayerStore {
   setFence(volume: VolumeId, epoch: number): Promise<void>;
   fence(volume: VolumeId): Promise<number>;
   removeFence(volume: VolumeId): Promise<void>;
+  /**
+   * Keeps a text beside the layers of a volume in place of the one before. Durable when it returns:
+   * after a power cut the whole old or the whole new text is there. Callers take turns per volume.
+   */
+  keepRecord(volume: VolumeId, text: string): Promise<void>;
+  /** The text kept for one volume; null when there is none or it cannot be read. */
+  record(volume: VolumeId): Promise<string | null>;
+  /** Everything that `keepRecord` has put into the pool, by volume. */
+  records(): Promise<KeptRecord[]>;
+  /** Forgets the text of a volume; absent is fine. */
+  removeRecord(volume: VolumeId): Promise<void>;
   /** Parts of the file that hold data (everything else reads as zeros). */
   extents(key: LayerKey): Promise<Extent[]>;
   /** Builds `into` from adjacent sealed layers, oldest first; durable when it returns. */
   merge(layers: LayerKey[], into: LayerKey, sizeBytes: number, signal: AbortSignal): Promise<void>;
+  /** What lies in the pool, of one volume or of all. */
+  inventory(volume?: VolumeId): Promise<PoolInventory>;
+  /**
+   * Puts a file aside: nothing uses it any more, and nothing is lost. Absent is fine.
+   * @param path below the pool, as in `PoolInventory.strays`.
+   * @returns where it lies now, below the pool; null when there was none.
+   */
+  quarantine(path: string): Promise<string | null>;
+  /** The path of a layer's file below the pool. */
+  pathInPool(key: LayerKey): string;
   /** Bytes of the file system under the pool. */
   space(): Promise<{ totalBytes: number; freeBytes: number }>;
 }

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /**
@@ -6,27 +6,79 @@ import { setTimeout as delay } from 'node:timers/promises';
  * write (`RAW_LOCK_PERM_BASE` in QEMU's block/file-posix.c, `BLK_PERM_WRITE`).
  */
 const writeByte = 101;
+/** The locks of all permissions that are used, and from 200 on of those that others must not use. */
+const firstByte = 100;
+const lastByte = 299;
 
 /**
  * True while any process, or a request that a killed process left in the kernel, may write to the
  * file. A request holds the open file, and with it the lock, until it is finished.
  */
 export function mayBeWritten(path: string): boolean {
+  return isLocked(path, writeByte, writeByte);
+}
+
+/** True while any process of QEMU, or a request of a killed one, has the image open. */
+function isOpen(path: string): boolean {
+  return isLocked(path, firstByte, lastByte);
+}
+
+function isLocked(path: string, first: number, last: number): boolean {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return false;
+  const name = `${fileSystemOf(path, stat.dev)}:${stat.ino}`;
   const locks = readFileSync('/proc/locks', 'latin1').split('\n');
   return locks.some((line) => {
     // 1: OFDLCK ADVISORY READ -1 fe:00:12345 100 101
     const [, kind, , , , file, start, end] = line.replace('-> ', '').split(/\s+/);
-    if (kind !== 'OFDLCK' || file === undefined || !file.endsWith(`:${stat.ino}`)) return false;
-    return Number(start) <= writeByte && (end === 'EOF' || Number(end) >= writeByte);
+    if (kind !== 'OFDLCK' || file !== name) return false;
+    return Number(start) <= last && (end === 'EOF' || Number(end) >= first);
   });
+}
+
+/** Names of file systems in `/proc/locks`, by the device that stat(2) tells. */
+const fileSystems = new Map<number, string>();
+
+/**
+ * What `/proc/locks` calls a file's file system. On btrfs it is not the device that stat(2) tells, so
+ * it is looked up by the mount of the open file. The number of an inode alone says nothing: the next
+ * file system has one of the same number.
+ */
+function fileSystemOf(path: string, device: number): string {
+  const known = fileSystems.get(device);
+  if (known !== undefined) return known;
+  const file = openSync(path, 'r');
+  try {
+    const mount = /^mnt_id:\s*(\d+)$/m.exec(
+      readFileSync(`/proc/self/fdinfo/${file}`, 'latin1'),
+    )?.[1];
+    // 36 35 98:0 /mnt1 /mnt2 rw,noatime ... (proc(5))
+    const lines = readFileSync('/proc/self/mountinfo', 'latin1').split('\n');
+    const numbers = lines.find((line) => line.startsWith(`${mount} `))?.split(' ')[2] ?? '';
+    const name = numbers
+      .split(':')
+      .map((number) => Number(number).toString(16).padStart(2, '0'))
+      .join(':');
+    fileSystems.set(device, name);
+    return name;
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** Waits until nothing can write to any of the files. @returns false when the time was up. */
 export async function waitUnwritten(paths: string[], timeoutMs: number): Promise<boolean> {
+  return await waitUntilNot(() => paths.some(mayBeWritten), timeoutMs);
+}
+
+/** Waits until no QEMU has the image open. @returns false when the time was up. */
+export async function waitUnopened(path: string, timeoutMs: number): Promise<boolean> {
+  return await waitUntilNot(() => isOpen(path), timeoutMs);
+}
+
+async function waitUntilNot(inUse: () => boolean, timeoutMs: number): Promise<boolean> {
   const deadline = performance.now() + timeoutMs;
-  for (let pause = 1; paths.some(mayBeWritten); pause = Math.min(pause * 2, 20)) {
+  for (let pause = 1; inUse(); pause = Math.min(pause * 2, 20)) {
     if (performance.now() > deadline) return false;
     await delay(pause);
   }

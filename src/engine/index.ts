@@ -69,9 +69,12 @@ export class QemuEngine implements Engine {
         'proxies',
         async (daemon, spec) => new QemuProxy(daemon, spec),
       ),
-      this.#adoptPart<GatewaySpec, QemuGateway>('gateways', async (daemon, spec) => {
-        return new QemuGateway(daemon, spec);
-      }),
+      this.#adoptPart<GatewaySpec, QemuGateway>(
+        'gateways',
+        async (daemon, spec) => new QemuGateway(daemon, spec),
+        // Its end is told to whoever adopts it, so that it comes back on the port that proxies know.
+        (spec) => [QemuGateway.gone(spec)],
+      ),
     ]);
     return { heads, proxies, gateways };
   }
@@ -111,12 +114,13 @@ export class QemuEngine implements Engine {
   async #adoptPart<Spec, Handle extends HeadHandle | ProxyHandle | GatewayHandle>(
     part: 'heads' | 'proxies' | 'gateways',
     take: (daemon: StorageDaemon, spec: Spec) => Promise<Handle>,
+    gone: (spec: Spec) => Handle[] = () => [],
   ): Promise<Handle[]> {
     const adopt = async (record: RunRecord<Spec>): Promise<Handle[]> => {
       const daemon = await StorageDaemon.adopt(record, adoptTimeoutMs);
       if (daemon === undefined) {
         this.#environment.log.warn({ process: record.files.name }, 'a process is gone');
-        return [];
+        return gone(record.spec);
       }
       try {
         return [await take(daemon, record.spec)];

@@ -8,18 +8,35 @@ import type { FileHandle } from 'node:fs/promises';
 import { open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import type { Manifest } from '../api/service.ts';
 import { HyperscaleError } from '../errors.ts';
+import { DirectReader } from './direct-read.ts';
+import { hasCode } from './durable.ts';
 import type { Extent, LayerKey, LayerStore } from './engine.ts';
+import { waitUnopened } from './file-locks.ts';
 
 export const chunkBytes = 1 << 20;
+/** How long a file may still be in use that is about to be mended. */
+const openedTimeoutMs = 2_000;
 const zeroChunk = Buffer.alloc(chunkBytes);
 
-/** Called with the bytes hashed or written so far, and the bytes there are. */
-export type Progress = (doneBytes: number, totalBytes: number) => void;
+/** In place of the hash of a chunk that the disk does not return. */
+export const unreadable = 'unreadable';
+
+/**
+ * Called with the bytes hashed or written so far, and the bytes there are. Hashing waits for what it
+ * returns, so that it can be slowed down.
+ */
+export type Progress = (doneBytes: number, totalBytes: number) => void | Promise<void>;
 
 export interface LayerContent {
-  /** Hashes a layer's container; only allocated parts are read. */
+  /**
+   * Hashes a layer's container as the disk returns it; only allocated parts are read. A chunk that
+   * cannot be read has `unreadable` for a hash.
+   */
   hash(key: LayerKey, signal: AbortSignal, progress?: Progress): Promise<Manifest>;
-  /** The manifest of a sealed layer, from the file kept beside it, or hashed anew. */
+  /**
+   * The manifest of a sealed layer, from the file kept beside it, or hashed anew.
+   * @throws `damaged` when a part of it cannot be read.
+   */
   manifest(key: LayerKey, signal: AbortSignal, progress?: Progress): Promise<Manifest>;
   /** Reads bytes; short at the end of the file. */
   read(key: LayerKey, offset: number, length: number): Promise<Buffer>;
@@ -69,14 +86,14 @@ class FileContent implements LayerContent {
     const allocatedBytes = extents.reduce((sum, e) => sum + e.length, 0);
     const indexes = chunksOf(extents, lengthBytes);
     const chunks: (string | null)[] = new Array(Math.ceil(lengthBytes / chunkBytes)).fill(null);
-    const file = await open(path, 'r');
+    const file = await DirectReader.open(path, chunkBytes);
     try {
       let done = 0;
       for (const index of indexes) {
         signal.throwIfAborted();
-        chunks[index] = chunkHash(await readFully(file, index * chunkBytes, chunkBytes));
+        chunks[index] = await readHash(file, index);
         done += 1;
-        progress?.(done * chunkBytes, indexes.length * chunkBytes);
+        await progress?.(done * chunkBytes, indexes.length * chunkBytes);
       }
     } finally {
       await file.close();
@@ -89,6 +106,11 @@ class FileContent implements LayerContent {
     const kept = await readManifest(this.#manifestPath(key));
     if (kept !== null && kept.layer === key.layer) return kept;
     const made = await this.hash(key, signal, progress);
+    if (made.chunks.includes(unreadable)) {
+      throw new HyperscaleError('damaged', `parts of ${this.#layers.path(key)} cannot be read`, {
+        hint: 'Look at the disk of the pool; the log of the kernel tells more.',
+      });
+    }
     await this.keep(key, made);
     return made;
   }
@@ -105,6 +127,11 @@ class FileContent implements LayerContent {
   async mend(key: LayerKey): Promise<Mending> {
     await this.forget(key);
     const path = this.#layers.path(key);
+    if (!(await waitUnopened(path, openedTimeoutMs))) {
+      throw new HyperscaleError('in-use', `${path} is open in another process`, {
+        hint: 'Nothing to do: it is tried again.',
+      });
+    }
     const lengthBytes = (await stat(path)).size;
     const file = await open(path, 'r+');
     return {
@@ -141,6 +168,15 @@ class FileContent implements LayerContent {
 
   #manifestPath(key: LayerKey): string {
     return `${this.#layers.path(key)}.manifest`;
+  }
+}
+
+async function readHash(file: DirectReader, index: number): Promise<string | null> {
+  try {
+    return chunkHash(await file.read(index * chunkBytes));
+  } catch (error) {
+    if (hasCode(error, 'EIO', 'EBADMSG', 'ENODATA', 'EUCLEAN')) return unreadable;
+    throw error;
   }
 }
 

@@ -1,13 +1,16 @@
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { access, mkdir, open, readdir, rename, rmdir, statfs } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { Containers, unfinished } from './containers.ts';
 import { hasCode, onDisk, syncPath, unlinkIfThere } from './durable.ts';
-import type { Extent, LayerKey, LayerStore } from './engine.ts';
+import type { Extent, KeptRecord, LayerKey, LayerStore, PoolInventory } from './engine.ts';
 import { FenceFiles } from './fence-files.ts';
 import { checkLayerKey, checkVolumeId, isVolumeId } from './ids.ts';
+import { listLayerFiles, listQuarantined, moveToQuarantine } from './inventory.ts';
 import { layerKeyOfPath, layerPath, volumeDirectory } from './layer-files.ts';
 import { mergeLayers } from './merge.ts';
+import { RecordFiles } from './record-files.ts';
 import { runTool } from './run-tool.ts';
 
 const parts = ['volumes', 'spares', 'fences'] as const;
@@ -19,11 +22,15 @@ export type LayerStoreOptions = {
   burntDirectory: string;
 };
 
-/** The layers in a pool: `volumes/VOLUME/EPOCH-LAYER.qcow2`, `spares/`, `fences/VOLUME`. */
+/**
+ * The layers in a pool: `volumes/VOLUME/EPOCH-LAYER.qcow2`, `spares/`, `fences/VOLUME`,
+ * `records/VOLUME`.
+ */
 export class PoolLayerStore implements LayerStore {
   readonly #pool: string;
   readonly #burnt: string;
   readonly #fences: FenceFiles;
+  readonly #records: RecordFiles;
   readonly #containers: Containers;
 
   /** Removes what an earlier run did not finish, so only one store may use a pool at a time. */
@@ -33,6 +40,7 @@ export class PoolLayerStore implements LayerStore {
     this.#fences = new FenceFiles(join(pool, 'fences'));
     this.#containers = new Containers(join(pool, 'spares'));
     for (const part of parts) makeDirectory(join(pool, part));
+    this.#records = new RecordFiles(join(pool, 'records'));
     for (const directory of [join(pool, 'spares'), join(pool, 'fences')]) {
       for (const name of readdirSync(directory)) {
         if (name.endsWith(unfinished) || name.endsWith('~')) rmSync(join(directory, name));
@@ -71,9 +79,8 @@ export class PoolLayerStore implements LayerStore {
   async remove(key: LayerKey): Promise<void> {
     const path = this.path(key);
     await unlinkIfThere(path);
-    await rmdir(dirname(path)).catch((error: unknown) => {
-      if (!hasCode(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error;
-    });
+    // Else a power cut would bring it back, when no record knows it any more.
+    await syncPath(await this.#removeIfEmpty(dirname(path)));
   }
 
   async list(volume: string): Promise<LayerKey[]> {
@@ -117,6 +124,22 @@ export class PoolLayerStore implements LayerStore {
     await this.#fences.remove(volume);
   }
 
+  async keepRecord(volume: string, text: string): Promise<void> {
+    await this.#records.keep(volume, text);
+  }
+
+  async record(volume: string): Promise<string | null> {
+    return await this.#records.one(volume);
+  }
+
+  async records(): Promise<KeptRecord[]> {
+    return await this.#records.all();
+  }
+
+  async removeRecord(volume: string): Promise<void> {
+    await this.#records.remove(volume);
+  }
+
   async extents(key: LayerKey): Promise<Extent[]> {
     const command = ['map', '-U', '--output=json', '-f', 'raw', this.path(key)];
     const map = JSON.parse(await runTool('qemu-img', command)) as {
@@ -156,9 +179,51 @@ export class PoolLayerStore implements LayerStore {
     });
   }
 
+  async inventory(volume?: string): Promise<PoolInventory> {
+    const wanted = (id: string) => volume === undefined || id === volume;
+    const fenced = (await this.#fences.volumes()).filter(wanted);
+    return {
+      ...(await listLayerFiles(this.#pool, volume)),
+      fences: await Promise.all(
+        fenced.map(async (id) => ({ volume: id, epoch: await this.#fences.get(id) })),
+      ),
+      burnt: await readdir(this.#burnt),
+      spares: (await readdir(join(this.#pool, 'spares'))).filter((n) => !n.endsWith(unfinished))
+        .length,
+      quarantined: await listQuarantined(this.#pool),
+    };
+  }
+
+  pathInPool(key: LayerKey): string {
+    return relative(this.#pool, this.path(key));
+  }
+
+  async quarantine(path: string): Promise<string | null> {
+    const label = randomBytes(4).toString('hex');
+    const moved = await moveToQuarantine(this.#pool, path, label);
+    await this.#removeIfEmpty(dirname(join(this.#pool, path)));
+    return moved;
+  }
+
   async space(): Promise<{ totalBytes: number; freeBytes: number }> {
     const { blocks, bavail, bsize } = await statfs(this.#pool);
     return { totalBytes: blocks * bsize, freeBytes: bavail * bsize };
+  }
+
+  /**
+   * Only a volume's own directory; the one above is part of the pool.
+   * @returns the directory that changed last
+   */
+  async #removeIfEmpty(directory: string): Promise<string> {
+    if (dirname(directory) !== join(this.#pool, 'volumes')) return directory;
+    try {
+      await rmdir(directory);
+      return dirname(directory);
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return dirname(directory);
+      if (!hasCode(error, 'ENOTEMPTY', 'EEXIST')) throw error;
+      return directory;
+    }
   }
 
   #burntMark(key: LayerKey): string {

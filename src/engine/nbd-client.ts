@@ -13,8 +13,10 @@ const magic = {
   reply: 0x67446698,
 } as const;
 const option = { info: 6, go: 7 } as const;
-const optionReply = { ack: 1, errorBit: 0x8000_0000 } as const;
+const optionReply = { ack: 1, info: 3, errorBit: 0x8000_0000 } as const;
+const infoExport = 0;
 const infoBlockSize = 3;
+const flagReadOnly = 0b10;
 const clientFlags = 0b11; // fixed newstyle, no zeroes
 
 /** Nothing that a server has to say in the handshake is longer. */
@@ -58,6 +60,9 @@ function ended(): Error {
   return Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' });
 }
 
+/** What a server tells of an export. */
+type ExportInfo = { readOnly: boolean };
+
 /** A connection to one export. Not for concurrent reads. */
 export class NbdConnection {
   readonly #socket: Socket;
@@ -77,19 +82,19 @@ export class NbdConnection {
     onSocket: (socket: Socket) => void,
   ): Promise<NbdConnection> {
     const connection = await NbdConnection.#connect(address, port, onSocket);
-    if (!(await connection.#option(option.go, name))) {
+    if ((await connection.#option(option.go, name)) === null) {
       throw new HyperscaleError('not-found', `${address}:${port} has no export ${name}`);
     }
     return connection;
   }
 
-  /** True when the server has an export of that name. */
-  static async has(
+  /** What the server tells of the export of that name; null when it has none. */
+  static async find(
     address: string,
     port: number,
     name: string,
     onSocket: (socket: Socket) => void,
-  ): Promise<boolean> {
+  ): Promise<ExportInfo | null> {
     const connection = await NbdConnection.#connect(address, port, onSocket);
     return await connection.#option(option.info, name);
   }
@@ -129,8 +134,8 @@ export class NbdConnection {
     await this.#input.take(length);
   }
 
-  /** Sends an option about an export. @returns whether the server accepted it */
-  async #option(kind: number, name: string): Promise<boolean> {
+  /** Sends an option about an export. @returns what the server tells of it, null when it refuses */
+  async #option(kind: number, name: string): Promise<ExportInfo | null> {
     const text = Buffer.from(name);
     const message = Buffer.alloc(16 + 4 + text.length + 4);
     magic.option.copy(message, 0);
@@ -142,32 +147,44 @@ export class NbdConnection {
     message.writeUInt16BE(1, 20 + text.length);
     message.writeUInt16BE(infoBlockSize, 22 + text.length);
     this.#socket.write(message);
+    let readOnly = false;
     for (;;) {
       const reply = await this.#input.take(20);
       const [type, length] = [reply.readUInt32BE(12), reply.readUInt32BE(16)];
       if (reply.readBigUInt64BE(0) !== magic.optionReply || length > maxReply) {
         throw new HyperscaleError('engine', 'the NBD handshake is malformed');
       }
-      if (length > 0) await this.#input.take(length);
-      if (type === optionReply.ack) return true;
-      if (type >= optionReply.errorBit) return false;
+      const told = length > 0 ? await this.#input.take(length) : Buffer.alloc(0);
+      // The kind of information, the size of the export, and its flags.
+      if (type === optionReply.info && length >= 12 && told.readUInt16BE(0) === infoExport) {
+        readOnly = (told.readUInt16BE(10) & flagReadOnly) !== 0;
+      }
+      if (type === optionReply.ack) return { readOnly };
+      if (type >= optionReply.errorBit) return null;
     }
   }
 }
 
-/** Whether a server has an export of that name; false when it cannot be reached in time. */
+/**
+ * Whether a server has an export of that name; false when it cannot be reached in time.
+ * @param forWriting only one that may be written to counts.
+ */
 export async function probeExport(
   address: string,
   port: number,
   name: string,
   timeoutMs: number,
+  forWriting = false,
 ): Promise<boolean> {
   let socket: Socket | undefined;
   const limit = Promise.withResolvers<boolean>();
   const timer = setTimeout(() => limit.resolve(false), timeoutMs);
-  const found = NbdConnection.has(address, port, name, (opened) => {
+  const found = NbdConnection.find(address, port, name, (opened) => {
     socket = opened;
-  }).catch(() => false);
+  }).then(
+    (info) => info !== null && !(forWriting && info.readOnly),
+    () => false,
+  );
   try {
     return await Promise.race([found, limit.promise]);
   } finally {

@@ -12,12 +12,14 @@ import { StorageDaemon } from './storage-daemon.ts';
 
 const startTimeoutMs = 15_000;
 
+type RelayProcess = Pick<StorageDaemon, 'ended' | 'kill'>;
+
 /** A process between a consumer and a head, on either host. */
 class Relay {
-  readonly #daemon: StorageDaemon;
+  readonly #daemon: RelayProcess;
   #ending = false;
 
-  constructor(daemon: StorageDaemon) {
+  constructor(daemon: RelayProcess) {
     this.#daemon = daemon;
   }
 
@@ -51,11 +53,16 @@ export class QemuGateway extends Relay implements GatewayHandle {
   readonly session: string;
   readonly port: number;
 
-  constructor(daemon: StorageDaemon, spec: GatewaySpec) {
+  constructor(daemon: RelayProcess, spec: GatewaySpec) {
     super(daemon);
     this.volume = spec.volume;
     this.session = spec.session;
     this.port = spec.port;
+  }
+
+  /** One that ended while no daemon was there to see it. */
+  static gone(spec: GatewaySpec): QemuGateway {
+    return new QemuGateway({ ended: Promise.resolve(), kill: () => Promise.resolve() }, spec);
   }
 }
 

@@ -32,6 +32,7 @@ export class Agent {
   readonly #unsubscribe: (() => void)[] = [];
   readonly #told = new Map<string, { name: string; text: string }>();
   #sparesPlanned = false;
+  #started = false;
 
   constructor(context: Context, limit: BackgroundOptions['limit']) {
     this.context = context;
@@ -46,7 +47,7 @@ export class Agent {
     for (const head of heads) this.worker(head.state.volume).setHead(head);
     for (const handle of proxies) {
       const { volume, session, headNode } = handle.spec;
-      this.worker(volume).setProxy({ handle, session, headNode });
+      this.worker(volume).setProxy({ handle, session, headNode, epoch: null });
     }
     for (const gateway of gateways) this.worker(gateway.volume).addGateway(gateway);
     for (const node of store.nodes()) this.#sawNode(node.name, node);
@@ -68,10 +69,19 @@ export class Agent {
       }),
       health.onChange((node) => this.#healthChanged(node)),
     );
-    for (const { value } of store.volumes()) this.worker(value.id);
+    for (const { value } of store.volumes()) this.worker(value.id).sidecar.follow();
+    for (const { volume } of await engine.layers.records()) {
+      if (store.volume(volume) === undefined) this.worker(volume).sidecar.follow();
+    }
     this.#kickAll();
     this.#refillSpares();
+    this.#started = true;
     await reportUnknownFiles(this.context);
+  }
+
+  /** What ran on this node before has been adopted. */
+  get started(): boolean {
+    return this.#started;
   }
 
   stop(): void {
@@ -82,9 +92,22 @@ export class Agent {
     }
   }
 
+  /**
+   * True when everything that serves here was found to be the newest by the records. Before the
+   * start it is not known what runs.
+   */
+  headsAreNewest(): boolean {
+    return this.#started && [...this.#entries.values()].every((e) => e.worker.headIsNewest());
+  }
+
   /** The worker of a volume, made when there was none. */
   worker(id: string): VolumeWorker {
     return this.#entry(id).worker;
+  }
+
+  /** The workers that there are. */
+  workers(): VolumeWorker[] {
+    return [...this.#entries.values()].map((entry) => entry.worker);
   }
 
   /** Looks at every volume again, e.g. when a grace period is over. */
@@ -195,7 +218,9 @@ export class Agent {
   }
 
   async #forget(id: string): Promise<void> {
-    await this.context.engine.layers.removeFence(id);
+    const { layers } = this.context.engine;
+    // Of a volume whose files are here the record may come back: its fence is still a promise.
+    if ((await layers.list(id)).length === 0) await layers.removeFence(id);
     const entry = this.#entries.get(id);
     if (entry === undefined || entry.worker.head !== null || entry.worker.proxy !== null) return;
     entry.worker.end();

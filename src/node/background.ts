@@ -3,14 +3,18 @@ import { coordinatorOf } from '../cluster/coordinator.ts';
 import { type Job, jobsFor } from '../cluster/jobs.ts';
 import { mergeStep } from '../cluster/merge.ts';
 import { repairStep } from '../cluster/repair.ts';
-import { errorText, isHyperscaleError } from '../errors.ts';
+import { damageStep } from '../cluster/verify-damage.ts';
+import { errorText } from '../errors.ts';
 import { recordManifest } from '../volume/copies.ts';
 import { collectGarbage, isGone } from '../volume/delete.ts';
 import { recordMergeBuilt } from '../volume/merge.ts';
 import { cleanReplicas } from '../volume/queries.ts';
 import { syncExports } from './exports.ts';
+import { failureLevel } from './failure-level.ts';
+import { fenceHere } from './fence-here.ts';
 import { layerKey } from './layer-key.ts';
 import { mendCopy } from './mend.ts';
+import { checkOwnCopy } from './verify-copy.ts';
 import type { VolumeWorker } from './volume-worker.ts';
 import type { WorkList } from './work-list.ts';
 
@@ -71,6 +75,7 @@ export class Background {
 
   async #once(): Promise<void> {
     const { context, id } = this.#worker;
+    if (context.store.quarantine() !== null) return;
     try {
       const volume = this.#worker.volume;
       if (volume === undefined) return;
@@ -78,6 +83,8 @@ export class Background {
       await syncExports(this.#worker, volume);
       const job = jobsFor(volume, context.self, context.nodes())[0];
       if (job !== undefined) {
+        // Before a file goes because of a record, that record is kept here.
+        await this.#worker.sidecar.keep();
         await this.#options.limit(() => this.#perform(job));
         this.#again = true;
       } else if (await this.#coordinate()) {
@@ -88,7 +95,7 @@ export class Background {
       if (this.#abort.signal.aborted) return;
       this.#failures += 1;
       const delay = Math.min(firstRetryMs * 2 ** Math.min(this.#failures - 1, 8), lastRetryMs);
-      const level = isHyperscaleError(error, 'conflict', 'not-found') ? 'debug' : 'warn';
+      const level = failureLevel(error, 'conflict', 'not-found');
       context.log[level]({ volume: id, error: errorText(error) }, 'background job failed');
       context.environment.after(delay, () => this.kick());
     }
@@ -111,6 +118,7 @@ export class Background {
     const nodes = context.nodes();
     if (coordinatorOf(volume, nodes) !== context.self.node) return false;
     const step =
+      damageStep(volume, nodes) ??
       repairStep(volume, { nodes, givenUp: this.#options.givenUp() }) ??
       mergeStep(volume, { nodes, newId: context.environment.randomId });
     if (step === null) return false;
@@ -171,7 +179,10 @@ export class Background {
     const top = run.at(-1);
     if (top === undefined) return;
     const key = { volume: id, layer: into, epoch: top.epoch };
-    await context.engine.layers.remove(key);
+    // What is wrong in an input would be right in the result, which gets a manifest of its own.
+    for (const layer of run) await checkOwnCopy(this.#worker, layer, this.#abort.signal, 'a merge');
+    // A result that is there is complete and stays: that it is here may have been recorded by a swap
+    // whose answer was lost, or may be yet.
     await context.engine.layers.merge(
       run.map((l) => layerKey(id, l)),
       key,
@@ -186,13 +197,27 @@ export class Background {
     await this.#worker.change((v) => recordMergeBuilt(v, into, proof, targets));
   }
 
+  /** Acknowledged writes that an operator went on without are put aside, never deleted. */
+  #holdsGivenUp(layer: string): boolean {
+    return this.#worker.volume?.garbage.find((g) => g.layer === layer)?.keep === true;
+  }
+
   async #delete(layers: readonly { layer: string; epoch: number }[]): Promise<void> {
     const { context, id } = this.#worker;
     for (const { layer, epoch } of layers) {
       const key = { volume: id, layer, epoch };
-      await context.engine.replicas.unexport(layer, unexportTimeoutMs);
-      await context.content.forget(key);
-      await context.engine.layers.remove(key);
+      if (this.#holdsGivenUp(layer)) {
+        await context.engine.replicas.unexport(layer, unexportTimeoutMs);
+        // Rule 13: the head that wrote it may still run here.
+        await fenceHere(this.#worker, epoch + 1);
+        await context.engine.layers.quarantine(context.engine.layers.pathInPool(key));
+      }
+      // In turn with `prepareLayer`, or that could make the file when it was removed already.
+      await this.#worker.gate.run(async () => {
+        await context.engine.replicas.unexport(layer, unexportTimeoutMs);
+        await context.content.forget(key);
+        await context.engine.layers.remove(key);
+      });
     }
     const ids = layers.map((l) => l.layer);
     await this.#worker.change((v) => collectGarbage(v, context.self.node, ids));

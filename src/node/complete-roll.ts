@@ -1,9 +1,12 @@
 import type { HeadSpec, PreparedHead } from '../engine/engine.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
+import { knownLayers } from '../volume/queries.ts';
 import { confirmOpen } from '../volume/roll.ts';
 import type { RollReason, UnsealedLayer, Volume } from '../volume/types.ts';
+import { leaseGoodMs } from '../watchdog/freshness.ts';
 import { layerKey } from './layer-key.ts';
 import { exportOf, findSources } from './layer-sources.ts';
+import { makeLayer } from './make-layer.ts';
 import { prepare } from './prepare-roll.ts';
 import type { VolumeWorker } from './volume-worker.ts';
 
@@ -18,6 +21,7 @@ const planned: ReadonlySet<RollReason> = new Set([
   'seal',
   'merged',
   'no-space',
+  'damaged',
 ]);
 
 /**
@@ -75,8 +79,14 @@ async function prepareMembers(
   const key = layerKey(worker.id, next);
   const tasks = next.members.map(async ({ node, pool, boot }) => {
     if (node === self.node) {
-      await engine.layers.create(key, next.sizeBytes);
-      return true;
+      await makeLayer(worker, key, next.sizeBytes);
+      const { volume: now } = worker;
+      if (now?.tail.phase === 'opening' && now.tail.next.id === next.id) return true;
+      // The record has dropped it meanwhile, and its deletion may be done already; or a confirm
+      // whose answer was lost has opened it, and then the file is the member's.
+      const known = now === undefined ? [] : knownLayers({ ...now, garbage: [] });
+      if (!known.some((layer) => layer.id === next.id)) await engine.layers.remove(key);
+      throw new HyperscaleError('conflict', `layer ${next.id} is not being opened any more`);
     }
     try {
       const answer = await peers
@@ -126,14 +136,35 @@ async function serve(worker: VolumeWorker, prepared: PreparedHead, volume: Volum
     if ((await engine.layers.fence(worker.id)) > open.epoch) {
       throw new HyperscaleError('conflict', `epoch ${open.epoch} of ${volume.name} is fenced here`);
     }
+    assertNewest(worker, volume, open);
     const { proxy } = worker;
     worker.setProxy(null);
     await proxy?.handle.kill();
     if (!(await engine.layers.burn(layerKey(worker.id, open)))) {
       throw new HyperscaleError('conflict', `layer ${open.epoch} was opened by a head before`);
     }
-    worker.setHead(await prepared.serve(spec));
+    worker.startingHead = true;
+    try {
+      worker.setHead(await prepared.serve(spec));
+    } catch (error) {
+      worker.headLivedFor(0);
+      throw error;
+    } finally {
+      worker.startingHead = false;
+    }
   });
+}
+
+/**
+ * Rule 14: between the confirm and here this node may have stood still, and another may have taken
+ * the volume over. That needs this node's lease to be gone, or a fence on this node.
+ */
+function assertNewest(worker: VolumeWorker, volume: Volume, open: UnsealedLayer): void {
+  const { environment, store } = worker.context;
+  if (open.members.length === 1) return;
+  if (environment.monotonic() - store.leaseConfirmedAt() < leaseGoodMs) return;
+  const text = `the head of ${volume.name} is started when the store has confirmed this node's lease`;
+  throw new HyperscaleError('store-unavailable', text);
 }
 
 async function headSpec(

@@ -3,8 +3,15 @@
  * Pure: the worker executes the answer and asks again.
  */
 import type { HeadState } from '../engine/engine.ts';
+import { damagedButRead, soundReplicas } from '../volume/damage.ts';
 import { mustLeave, placeMembers } from '../volume/placement.ts';
-import { attachmentOn, cleanReplicas, replicaOn, unsealedLayer } from '../volume/queries.ts';
+import {
+  attachmentOn,
+  cleanReplicas,
+  replicaOn,
+  unsealedLayer,
+  writerOf,
+} from '../volume/queries.ts';
 import type {
   Member,
   NodeName,
@@ -19,7 +26,8 @@ export type LocalView = {
   head: HeadState | null;
   /** A head was started here for the open layer (it may be dead by now). */
   openLayerBurnt: boolean;
-  proxy: { session: string; headNode: NodeName } | null;
+  /** `epoch`: the one in which the head's host last told the gateway; null when not known. */
+  proxy: { session: string; headNode: NodeName; epoch: number | null } | null;
   gateways: string[];
   /** Peers whose replica server failed or answered an error. */
   failed: ReadonlySet<NodeName>;
@@ -42,7 +50,7 @@ export type Duty =
   | { kind: 'roll'; reason: RollReason }
   | { kind: 'close' }
   | { kind: 'sync-sessions'; add: string[]; remove: string[] }
-  | { kind: 'start-proxy'; headNode: NodeName; session: string }
+  | { kind: 'start-proxy'; headNode: NodeName; session: string; epoch: number }
   | { kind: 'begin-fencing'; writer: NodeName; revoke: NodeName[] }
   | { kind: 'complete-fencing' }
   | { kind: 'drop-attachment'; host: NodeName };
@@ -54,17 +62,19 @@ export function nextDuty(situation: Situation): Duty | null {
   return staleProcess(situation) ?? phaseDuty(situation);
 }
 
+/** True while the record has this node's head of that layer as the one that may serve. */
+export function mayLive({ tail }: Volume, node: NodeName, layer: string): boolean {
+  if (tail.phase === 'open') return tail.layer.id === layer && tail.layer.writer === node;
+  return tail.phase === 'opening' && tail.closing?.id === layer && tail.next.writer === node;
+}
+
 /** Rules 13, 14: what belongs to another epoch or a revoked session goes first. */
 function staleProcess({ volume, self, local }: Situation): Duty | null {
   const { tail } = volume;
   const { head, proxy } = local;
   if (head !== null) {
-    const current =
-      (tail.phase === 'open' && tail.layer.id === head.layer && tail.layer.writer === self.node) ||
-      (tail.phase === 'opening' &&
-        tail.closing?.id === head.layer &&
-        tail.next.writer === self.node);
-    if (!current) return { kind: 'kill-head', why: `the volume is ${tail.phase} without it` };
+    if (!mayLive(volume, self.node, head.layer))
+      return { kind: 'kill-head', why: `the volume is ${tail.phase} without it` };
   }
   const mine = attachmentOn(volume, self.node);
   if (proxy !== null) {
@@ -72,12 +82,10 @@ function staleProcess({ volume, self, local }: Situation): Duty | null {
     if (mine?.session !== proxy.session || moved) return { kind: 'stop-proxy' };
   }
   const sessions = volume.attachments.map((a) => a.session);
-  const gone = local.gateways.find((session) => head === null || !sessions.includes(session));
-  const rolling = tail.phase === 'opening' && tail.next.writer === self.node;
-  if (gone !== undefined && !(rolling && sessions.includes(gone))) {
-    return { kind: 'stop-gateway', session: gone };
-  }
-  return null;
+  // A gateway outlives heads: other hosts' proxies would not learn of another one.
+  const serving = writerOf(volume) === self.node;
+  const gone = local.gateways.find((session) => !serving || !sessions.includes(session));
+  return gone === undefined ? null : { kind: 'stop-gateway', session: gone };
 }
 
 function phaseDuty(situation: Situation): Duty | null {
@@ -147,6 +155,7 @@ function writerDuty(situation: Situation, layer: UnsealedLayer): Duty | null {
     return local.openLayerBurnt ? { kind: 'roll', reason: 'head-died' } : { kind: 'start-head' };
   }
   if (mustEvict(situation, layer, head)) return { kind: 'roll', reason: 'evict' };
+  if (mayReadDamaged(situation)) return { kind: 'roll', reason: 'damaged' };
   const wanted = volume.attachments.map((a) => a.session);
   const remove = head.sessions.filter((s) => !wanted.includes(s));
   const add = wanted.filter((s) => !head.sessions.includes(s));
@@ -183,6 +192,20 @@ function mustEvict(
   });
 }
 
+/**
+ * The head may have a copy open that was found damaged: the next one does not read it, and then its
+ * file can be mended. Only where every such layer can be read elsewhere, or no new head could start.
+ */
+function mayReadDamaged({ volume, nodes, local }: Situation): boolean {
+  const damaged = damagedButRead(volume);
+  const lives = (node: NodeName) =>
+    !local.failed.has(node) && nodes.some((n) => n.name === node && n.lease !== null);
+  return (
+    damaged.length > 0 &&
+    damaged.every(({ layer }) => soundReplicas(layer).some((r) => lives(r.node)))
+  );
+}
+
 /** Changes that can wait for a quiet moment: a fuller write set, local reads, a shorter chain. */
 function worthwhileRoll(
   { volume, self, nodes, local }: Situation,
@@ -212,8 +235,14 @@ function consumerDuty(situation: Situation, layer: UnsealedLayer): Duty | null {
   const mine = attachmentOn(volume, self.node);
   const writerBoot = layer.members[0]?.boot;
   if (bootOf(situation, layer.writer) === writerBoot) {
-    return mine !== undefined && local.proxy === null
-      ? { kind: 'start-proxy', headNode: layer.writer, session: mine.session }
+    // A gateway lives while its host is the writer. That may have ended and begun again, unseen here.
+    return mine !== undefined && local.proxy?.epoch !== layer.epoch
+      ? {
+          kind: 'start-proxy',
+          headNode: layer.writer,
+          session: mine.session,
+          epoch: layer.epoch,
+        }
       : null;
   }
   if (!local.leasesKnown || !mayTakeOver(situation)) return null;

@@ -32,14 +32,17 @@ async function serveFromPeer(
   layer: SealedLayer,
   key: LayerKey,
 ): Promise<string> {
-  const failed = worker.failed();
-  const nodes = worker.context.nodes();
-  const holders = cleanReplicas(layer).filter((r) => !failed.has(r.node));
+  const { context, memberErrors } = worker;
+  const nodes = context.nodes();
+  // A peer that answered a write with an error may still be read, when no other has the layer.
+  const holders = cleanReplicas(layer)
+    .filter((r) => context.health.failure(r.node) === null)
+    .sort((a, b) => Number(memberErrors.has(a.node)) - Number(memberErrors.has(b.node)));
   const tried: string[] = [];
   for (const { node } of holders) {
     if (nodes.find((n) => n.name === node)?.lease == null) continue;
     try {
-      await worker.context.peers.of(node, { timeoutMs: serveTimeoutMs }).serveLayer(key);
+      await context.peers.of(node, { timeoutMs: serveTimeoutMs }).serveLayer(key);
       return node;
     } catch (error) {
       tried.push(`${node}: ${errorText(error)}`);

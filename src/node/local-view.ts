@@ -11,7 +11,11 @@ export async function localView(worker: VolumeWorker, volume: Volume): Promise<L
   return {
     head: worker.head?.state ?? null,
     openLayerBurnt: asks && (await engine.layers.isBurnt(layerKey(volume.id, tail.layer))),
-    proxy: worker.proxy && { session: worker.proxy.session, headNode: worker.proxy.headNode },
+    proxy: worker.proxy && {
+      session: worker.proxy.session,
+      headNode: worker.proxy.headNode,
+      epoch: worker.proxy.epoch,
+    },
     gateways: [...worker.gateways.keys()],
     failed: worker.failed(),
     avoid: worker.avoided(),

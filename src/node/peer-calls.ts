@@ -1,4 +1,5 @@
 import type {
+  CopyCheck,
   Endpoint,
   FenceAnswer,
   LayerRequest,
@@ -6,6 +7,8 @@ import type {
   PeerService,
   Work,
 } from '../api/service.ts';
+import type { Inspection } from '../cluster/fsck-types.ts';
+import { Serial } from '../engine/serial.ts';
 import { HyperscaleError } from '../errors.ts';
 import { replicaOn } from '../volume/queries.ts';
 import type { Volume } from '../volume/types.ts';
@@ -13,6 +16,11 @@ import type { Agent } from './agent.ts';
 import type { Context } from './context.ts';
 import { withDeadline } from './deadline.ts';
 import { fenceHere } from './fence-here.ts';
+import { servesNot } from './force-detach.ts';
+import { inspectHere } from './inspect.ts';
+import { quarantineHere } from './inspect-quarantine.ts';
+import { makeLayer } from './make-layer.ts';
+import { verifyOwnCopy } from './verify-copy.ts';
 
 /** At most this much of a layer in one answer. */
 const maxReadBytes = 4 << 20;
@@ -27,6 +35,7 @@ const manifestTimeoutMs = 600_000;
 export class PeerCalls implements PeerService {
   readonly #agent: Agent;
   readonly #context: Context;
+  readonly #verifying = new Serial();
 
   constructor(agent: Agent) {
     this.#agent = agent;
@@ -38,18 +47,18 @@ export class PeerCalls implements PeerService {
   ): Promise<{ pool: string; boot: string }> {
     const { engine, self, store } = this.#context;
     const worker = this.#agent.worker(request.volume);
-    // A delayed request must not make a layer that the record has dropped meanwhile.
-    const record = await store.readVolume(request.volume);
-    const tail = record?.value.tail;
-    if (tail?.phase !== 'opening' || tail.next.id !== request.layer) {
-      throw new HyperscaleError('conflict', `layer ${request.layer} is not being opened`);
-    }
     await worker.gate.run(async () => {
+      // A delayed request must not make a layer that the record has dropped meanwhile.
+      const record = await store.readVolume(request.volume);
+      const tail = record?.value.tail;
+      if (tail?.phase !== 'opening' || tail.next.id !== request.layer) {
+        throw new HyperscaleError('conflict', `layer ${request.layer} is not being opened`);
+      }
       const fence = await engine.layers.fence(request.volume);
       if (request.epoch < fence) {
         throw new HyperscaleError('conflict', `epoch ${request.epoch} is fenced here at ${fence}`);
       }
-      await engine.layers.create(request, request.sizeBytes);
+      await makeLayer(worker, layerKey(request), request.sizeBytes);
       await engine.replicas.export(layerKey(request), true);
     });
     return { pool: self.pool, boot: self.boot };
@@ -61,6 +70,7 @@ export class PeerCalls implements PeerService {
 
   async serveLayer(request: LayerRequest): Promise<void> {
     await this.#mustBeClean(request);
+    await this.#keepNewest(request.volume);
     await this.#context.engine.replicas.export(layerKey(request), false);
   }
 
@@ -79,9 +89,22 @@ export class PeerCalls implements PeerService {
 
   async manifest(request: LayerRequest): Promise<Manifest> {
     await this.#mustBeClean(request);
+    await this.#keepNewest(request.volume);
     return this.#within(manifestTimeoutMs, (signal) =>
       this.#context.content.manifest(layerKey(request), signal),
     );
+  }
+
+  /** One copy at a time: the disk is needed for guests as well. */
+  verifyLayer(
+    request: LayerRequest & { root: string | null },
+    signal: AbortSignal,
+  ): Promise<CopyCheck> {
+    const { work } = this.#agent;
+    return this.#verifying.run(async () => {
+      signal.throwIfAborted();
+      return verifyOwnCopy(this.#agent.worker(request.volume), request, work, signal);
+    });
   }
 
   async readLayer(request: LayerRequest & { offset: number; length: number }): Promise<Buffer> {
@@ -113,6 +136,26 @@ export class PeerCalls implements PeerService {
     this.#mustExist(volumeId);
     const worker = this.#agent.worker(volumeId);
     return this.#within(endpointTimeoutMs, (signal) => worker.seal(signal));
+  }
+
+  /** Whoever gets a layer from here may be opening the next epoch: then it is known here. */
+  async #keepNewest(volume: string): Promise<void> {
+    await this.#context.store.readVolume(volume);
+    await this.#agent.worker(volume).sidecar.keep();
+  }
+
+  inspect(request: { volume?: string }): Promise<Inspection> {
+    return inspectHere(this.#agent, request.volume);
+  }
+
+  async quarantine(request: { path: string }): Promise<{ path: string | null }> {
+    return { path: await quarantineHere(this.#agent, request.path) };
+  }
+
+  revoked(request: { volume: string; session: string }): Promise<void> {
+    const worker = this.#agent.worker(request.volume);
+    const gone = () => servesNot(worker, request.session);
+    return this.#within(endpointTimeoutMs, (signal) => worker.waitUntil(gone, signal));
   }
 
   #within<T>(milliseconds: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {

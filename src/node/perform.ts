@@ -1,6 +1,8 @@
 import { detach } from '../volume/attach.ts';
 import { beginFencing } from '../volume/fence.ts';
+import { unsealedLayer } from '../volume/queries.ts';
 import { abandonOpening, close } from '../volume/roll.ts';
+import type { UnsealedLayer, Volume } from '../volume/types.ts';
 import { completeRoll, startConfirmedHead } from './complete-roll.ts';
 import type { Duty } from './duties.ts';
 import { layerKey } from './layer-key.ts';
@@ -120,23 +122,27 @@ async function syncSessions(
   for (const session of duty.add) await head.addSession(session);
 }
 
+/** Forwards to the head's gateway; a proxy that does so already goes on. */
 async function startProxy(
   worker: VolumeWorker,
-  duty: { headNode: string; session: string },
+  duty: { headNode: string; session: string; epoch: number },
 ): Promise<void> {
   const { peers, engine } = worker.context;
   const node = worker.context.nodes().find((n) => n.name === duty.headNode);
   const { port } = await peers
     .of(duty.headNode, { timeoutMs: gatewayTimeoutMs })
     .openGateway({ volume: worker.id, session: duty.session });
-  const handle = await engine.startProxy({
-    volume: worker.id,
-    session: duty.session,
-    address: node?.address ?? '',
-    port,
-    headNode: duty.headNode,
-  });
-  worker.setProxy({ handle, headNode: duty.headNode, session: duty.session });
+  const { headNode, session, epoch } = duty;
+  const address = node?.address ?? '';
+  const { proxy } = worker;
+  if (proxy !== null && proxy.handle.spec.port === port && proxy.handle.spec.address === address) {
+    proxy.epoch = epoch;
+    return;
+  }
+  worker.setProxy(null);
+  await proxy?.handle.kill();
+  const handle = await engine.startProxy({ volume: worker.id, session, address, port, headNode });
+  worker.setProxy({ handle, headNode, session, epoch });
 }
 
 async function dropSocketWhenUnused(worker: VolumeWorker): Promise<void> {
@@ -144,7 +150,15 @@ async function dropSocketWhenUnused(worker: VolumeWorker): Promise<void> {
 }
 
 /** True when the writer's node is up again in another boot: its old head is gone for sure. */
-function hasRebooted(worker: VolumeWorker, writer: string): boolean {
-  const lease = worker.context.nodes().find((n) => n.name === writer)?.lease;
-  return lease !== null && lease !== undefined;
+function hasRebooted({ volume, context }: VolumeWorker, writer: string): boolean {
+  const lease = context.nodes().find((n) => n.name === writer)?.lease;
+  const layer = volume && (unsealedLayer(volume) ?? openingLayer(volume));
+  const member = layer?.members.find((m) => m.node === writer);
+  return (
+    lease !== null && lease !== undefined && member !== undefined && lease.boot !== member.boot
+  );
+}
+
+function openingLayer({ tail }: Volume): UnsealedLayer | null {
+  return tail.phase === 'opening' ? tail.next : null;
 }

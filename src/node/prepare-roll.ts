@@ -15,7 +15,11 @@ export async function prepare(worker: VolumeWorker, reason: RollReason | null): 
   await avoidSilent(worker, volume);
   if (reason === 'add-member' && newMembers(volume, place(worker, volume)).length === 0) return;
   await worker.change((v) => {
-    const next = { id: environment.randomId(), members: place(worker, v) };
+    const next = {
+      id: environment.randomId(),
+      members: place(worker, v),
+      openedAt: environment.now(),
+    };
     return reason === null
       ? prepareOpen(v, self.node, next)
       : prepareRoll(v, self.node, reason, next);

@@ -1,5 +1,9 @@
+import type { OperatorService } from '../api/operator-service.ts';
 import type { Endpoint, NodeEvent, NodeService, PeerService, Work } from '../api/service.ts';
+import type { Verification } from '../cluster/verify.ts';
 import { HyperscaleError } from '../errors.ts';
+import type { Recovery } from '../recovery/recovery.ts';
+import type { Retirement } from '../store/retirement.ts';
 import type { Versioned } from '../store/store.ts';
 import { detach } from '../volume/attach.ts';
 import { createVolume } from '../volume/create.ts';
@@ -7,32 +11,57 @@ import { isGone, markDeleted } from '../volume/delete.ts';
 import { hasRoom } from '../volume/placement.ts';
 import { copiesWanted } from '../volume/policy.ts';
 import { attachmentOn, writerOf } from '../volume/queries.ts';
+import { stopWaiting } from '../volume/retire.ts';
 import type { NodeView, Policy, Volume } from '../volume/types.ts';
 import type { Agent } from './agent.ts';
 import type { Context } from './context.ts';
+import { Operator } from './operator.ts';
 import { PeerCalls } from './peer-calls.ts';
+import { checksumsRecorded, verifyVolume } from './verify.ts';
+
+/** Every node keeps all records in memory, about 3 KiB each. */
+const maxVolumes = 20_000;
 
 /** What one node's daemon does for the API. */
 export class Service implements NodeService {
   readonly nodeName: string;
   readonly version: string;
+  readonly operator: OperatorService;
   readonly peer: PeerService;
+  readonly recovery: Recovery | null;
   readonly #agent: Agent;
   readonly #context: Context;
 
-  constructor(agent: Agent, version: string, newVolumeId: () => string) {
+  constructor(
+    agent: Agent,
+    version: string,
+    newVolumeId: () => string,
+    retirement: Retirement,
+    recovery: Recovery | null = null,
+  ) {
     this.#agent = agent;
     this.#context = agent.context;
     this.nodeName = agent.context.self.node;
     this.version = version;
     this.peer = new PeerCalls(agent);
     this.#newVolumeId = newVolumeId;
+    this.operator = new Operator(agent, retirement);
+    this.#retirement = retirement;
+    this.recovery = recovery;
   }
 
   readonly #newVolumeId: () => string;
+  readonly #retirement: Retirement;
+  /** The volume that is being verified: one at a time, so that calls between nodes stay few. */
+  #verified: string | null = null;
 
   storeConnected(): boolean {
     return this.#context.store.connected();
+  }
+
+  quarantine(): string | null {
+    // Until what runs here is adopted, nothing may be started beside it.
+    return this.#context.store.quarantine() ?? (this.#agent.started ? null : 'work begins now');
   }
 
   nodes(): NodeView[] {
@@ -59,6 +88,12 @@ export class Service implements NodeService {
     sizeBytes: number;
     policy: Policy;
   }): Promise<Volume> {
+    const { length } = this.volumes();
+    if (length >= maxVolumes) {
+      throw new HyperscaleError('not-allowed', `there are ${length} volumes, which is the most`, {
+        hint: 'Delete volumes that are not needed, or set up a second cluster.',
+      });
+    }
     const wanted = copiesWanted(request.policy);
     const up = this.nodes().filter((n) => n.lease !== null);
     const roomy = up.filter(hasRoom);
@@ -112,9 +147,37 @@ export class Service implements NodeService {
     return now?.value ?? value;
   }
 
+  async verify(
+    idOrName: string,
+    { seal, repair }: { seal: boolean; repair: boolean },
+    signal: AbortSignal,
+  ): Promise<Verification> {
+    const { value } = this.volume(idOrName);
+    if (this.#verified !== null) {
+      throw new HyperscaleError('conflict', `volume ${this.#verified} is being verified here`, {
+        hint: 'Wait for it, or ask another node.',
+      });
+    }
+    this.#verified = value.name;
+    try {
+      const worker = this.#agent.worker(value.id);
+      if (seal) {
+        const sealed = await this.seal(value.id, signal);
+        await checksumsRecorded(worker, sealed, signal);
+      }
+      return await verifyVolume(worker, this.peer, repair, signal);
+    } finally {
+      this.#verified = null;
+    }
+  }
+
   async deleteVolume(idOrName: string): Promise<void> {
     const { value } = this.volume(idOrName);
-    const deleted = await this.#agent.worker(value.id).change(markDeleted);
+    // Nobody waits for pools that were taken out for good.
+    const gone = this.#retirement.retired().map((r) => r.pool);
+    const deleted = await this.#agent
+      .worker(value.id)
+      .change((v) => gone.reduce(stopWaiting, markDeleted(v)));
     if (!isGone(deleted)) return;
     const record = this.#context.store.volume(value.id);
     if (record !== undefined && isGone(record.value)) await this.#context.store.remove(record);

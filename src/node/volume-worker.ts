@@ -1,14 +1,16 @@
 import type { GatewayHandle, HeadFault, HeadHandle, ProxyHandle } from '../engine/engine.ts';
 import { Serial } from '../engine/serial.ts';
-import { errorText, HyperscaleError, isHyperscaleError } from '../errors.ts';
+import { errorText, HyperscaleError } from '../errors.ts';
 import { assertStep } from '../volume/invariants.ts';
 import { attachmentOn, writerOf } from '../volume/queries.ts';
 import type { Volume } from '../volume/types.ts';
 import { AvoidList } from './avoid-list.ts';
 import type { Context } from './context.ts';
-import { type Duty, nextDuty } from './duties.ts';
+import { type Duty, mayLive, nextDuty } from './duties.ts';
+import { failureLevel } from './failure-level.ts';
 import { localView } from './local-view.ts';
 import { performDuty } from './perform.ts';
+import { SidecarKeeper } from './sidecar-keeper.ts';
 import { Waiters } from './waiters.ts';
 
 /** A head serves this long before a change that is not urgent interrupts it. */
@@ -17,6 +19,11 @@ const settleMs = 2_000;
 const avoidMs = 5_000;
 const firstRetryMs = 100;
 const lastRetryMs = 5_000;
+/** A head that dies sooner than this counts towards the pause before the next one. */
+const shortLifeMs = 10_000;
+/** After a few short lives in a row the next head waits, longer each time. */
+const freeShortLives = 3;
+const longestPauseMs = 10_000;
 /** A swap that keeps meeting other writers gives up after this many rounds; the loop goes on. */
 const swapRounds = 8;
 
@@ -29,13 +36,24 @@ export class VolumeWorker {
   readonly context: Context;
   /** Serialises what fences and what starts writers, so that no head starts behind a fence. */
   readonly gate = new Serial();
+  /** Keeps the record in this node's pool. */
+  readonly sidecar: SidecarKeeper;
   head: HeadHandle | null = null;
-  proxy: { handle: ProxyHandle; headNode: string; session: string } | null = null;
+  proxy: {
+    handle: ProxyHandle;
+    headNode: string;
+    session: string;
+    epoch: number | null;
+  } | null = null;
   readonly gateways = new Map<string, GatewayHandle>();
   /** Members that answered an error in the epoch of the head that runs. */
   readonly memberErrors = new Set<string>();
   readonly #avoid: AvoidList;
+  /** A head is being started; it may serve already. */
+  startingHead = false;
   #headSince = 0;
+  #shortLives = 0;
+  #pausedUntil = 0;
   #running = false;
   #again = false;
   #ended = false;
@@ -49,6 +67,7 @@ export class VolumeWorker {
   constructor(context: Context, id: string, headChanged: () => void) {
     this.context = context;
     this.id = id;
+    this.sidecar = new SidecarKeeper(context, id);
     this.#headChanged = headChanged;
     this.#avoid = new AvoidList(context.environment.monotonic, avoidMs);
   }
@@ -142,6 +161,12 @@ export class VolumeWorker {
 
   /** A gateway that died comes back on its port, where the other host's proxy looks for it. */
   async #bringBack({ session, port }: GatewayHandle): Promise<void> {
+    // It connects to a head: none may be there while one is exchanged for the next.
+    const wanted = () =>
+      this.volume !== undefined &&
+      writerOf(this.volume) === this.context.self.node &&
+      this.volume.attachments.some((attachment) => attachment.session === session);
+    await this.waitUntil(() => this.serves(session) || !wanted(), new AbortController().signal);
     await this.gate.run(async () => {
       if (this.head?.state.sessions.includes(session) !== true) return;
       if (this.gateways.has(session)) return;
@@ -153,6 +178,14 @@ export class VolumeWorker {
   settled(): boolean {
     const age = this.context.environment.monotonic() - this.#headSince;
     return this.head !== null && age >= settleMs;
+  }
+
+  /** Nothing here serves that the record, as the cache has it, does not have as the newest. */
+  headIsNewest(): boolean {
+    if (this.startingHead) return false;
+    if (this.head === null) return true;
+    const { volume } = this;
+    return volume !== undefined && mayLive(volume, this.context.self.node, this.head.state.layer);
   }
 
   /** Leaves a peer alone for a while after it could not do its part. */
@@ -237,13 +270,16 @@ export class VolumeWorker {
   }
 
   async #once(): Promise<void> {
-    const { log } = this.context;
+    const { log, store } = this.context;
+    // Records that are not believed tell nothing of what should run.
+    if (store.quarantine() !== null) return;
     try {
       const duty = await this.#duty();
       if (duty === null) {
         this.#failures = 0;
         return;
       }
+      if (duty.kind === 'roll' && duty.reason === 'head-died' && this.#isPaused()) return;
       log.debug({ volume: this.id, duty }, 'duty');
       await performDuty(this, duty);
       this.#failures = 0;
@@ -252,12 +288,12 @@ export class VolumeWorker {
     } catch (error) {
       this.#failures += 1;
       const delay = Math.min(firstRetryMs * 2 ** Math.min(this.#failures - 1, 10), lastRetryMs);
-      const expected = isHyperscaleError(error, 'conflict');
-      log[expected ? 'debug' : 'warn'](
+      const level = failureLevel(error, 'conflict');
+      log[level](
         { volume: this.id, error: errorText(error), retryMs: delay },
         'duty failed; it is tried again',
       );
-      if (!expected && this.#failures === 1) {
+      if (level !== 'debug' && this.#failures === 1) {
         const name = this.volume?.name ?? this.id;
         this.context.events.emit('volume.waiting', `Volume ${name}: ${errorText(error)}`, {
           volume: this.id,
@@ -309,6 +345,7 @@ export class VolumeWorker {
     const name = this.volume?.name ?? this.id;
     if (fault.kind === 'died') {
       log.warn({ volume: this.id, pid: head.state.pid }, 'the head died');
+      this.headLivedFor(this.context.environment.monotonic() - this.#headSince);
       events.emit('head.died', `The head of volume ${name} on ${self.node} died.`, {
         volume: this.id,
       });
@@ -330,6 +367,23 @@ export class VolumeWorker {
     this.kick();
   }
 
+  /**
+   * Call when a head has died or could not be started. One that dies young again and again must not
+   * begin epochs without end.
+   */
+  headLivedFor(milliseconds: number): void {
+    this.#shortLives = milliseconds < shortLifeMs ? this.#shortLives + 1 : 0;
+    const beyond = this.#shortLives - freeShortLives;
+    if (beyond < 0) return;
+    const pause = Math.min(firstRetryMs * 2 ** beyond, longestPauseMs);
+    this.#pausedUntil = this.context.environment.monotonic() + pause;
+    this.#kickAfter(pause + 1);
+  }
+
+  #isPaused(): boolean {
+    return this.context.environment.monotonic() < this.#pausedUntil;
+  }
+
   #kickAfter(milliseconds: number): void {
     const cancel = this.context.environment.after(milliseconds, () => {
       this.#timers.delete(cancel);
@@ -340,6 +394,7 @@ export class VolumeWorker {
 
   /** Call when the record changed, so that those who wait look again. */
   changed(): void {
+    this.sidecar.follow();
     this.#waiters.notify();
     this.kick();
   }

@@ -3,11 +3,10 @@
  * and starts over with the next endpoint when the session is lost.
  */
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText, HyperscaleError } from '../errors.ts';
+import type { Clock } from './clock.ts';
 import { storeUnavailable } from './etcd-errors.ts';
 import type { EtcdSession } from './etcd-session.ts';
-import { openSession } from './etcd-session.ts';
 import type { StoreLog } from './log.ts';
 
 const firstBackoffMs = 50;
@@ -22,15 +21,16 @@ export type EtcdConnection = ReturnType<typeof createConnection>;
  */
 export function createConnection(options: {
   endpoints: string[];
-  callTimeoutMs: number;
+  open: (endpoint: string) => EtcdSession;
+  clock: Clock;
   log: StoreLog;
   prepare: (session: EtcdSession) => Promise<void>;
   changed: (session: EtcdSession | undefined) => void;
 }) {
-  const { endpoints, callTimeoutMs, log, prepare, changed } = options;
+  const { endpoints, open, clock, log, prepare, changed } = options;
   const closing = new AbortController();
   let session: EtcdSession | undefined;
-  let ready = newGate();
+  let ready = newGate(clock);
   let complainedAt = Number.NEGATIVE_INFINITY;
   let complainedAbout = '';
 
@@ -38,7 +38,7 @@ export function createConnection(options: {
     let backoffMs = firstBackoffMs;
     for (let turn = 0; !closing.signal.aborted; turn++) {
       const endpoint = endpoints[turn % endpoints.length] as string;
-      const next = openSession(endpoint, callTimeoutMs);
+      const next = open(endpoint);
       const close = () => next.close();
       closing.signal.addEventListener('abort', close, { once: true });
       try {
@@ -52,7 +52,7 @@ export function createConnection(options: {
         if (!closing.signal.aborted) complain(endpoint, error);
       }
       closing.signal.removeEventListener('abort', close);
-      await sleep(backoffMs, undefined, { signal: closing.signal }).catch(() => undefined);
+      await clock.sleep(backoffMs, closing.signal);
       backoffMs = Math.min(backoffMs * 2, longestBackoffMs);
     }
   }
@@ -68,7 +68,7 @@ export function createConnection(options: {
     changed(next);
     await lost;
     session = undefined;
-    ready = newGate();
+    ready = newGate(clock);
     if (closing.signal.aborted) return;
     log.warn({ endpoint: next.endpoint, reason: errorText(next.lost.reason) }, 'lost etcd');
     changed(undefined);
@@ -77,9 +77,9 @@ export function createConnection(options: {
   function complain(endpoint: string, error: unknown): void {
     // What we refuse ourselves is told at once, even right after something else.
     const about = error instanceof HyperscaleError ? error.message : 'network';
-    const recently = performance.now() - complainedAt < complainEveryMs;
+    const recently = clock.now() - complainedAt < complainEveryMs;
     if (recently && about === complainedAbout) return;
-    complainedAt = performance.now();
+    complainedAt = clock.now();
     complainedAbout = about;
     log.warn({ endpoint, reason: errorText(error) }, `waiting for etcd at ${endpoints.join(', ')}`);
   }
@@ -90,17 +90,17 @@ export function createConnection(options: {
     /** The usable session, if there is one. */
     session: () => (session?.lost.aborted ? undefined : session),
     /**
-     * The usable session, waiting for one until `deadline` (on the clock of `performance.now`).
+     * The usable session, waiting for one until `deadline` (on the clock of this connection).
      * @throws HyperscaleError `store-unavailable` when there is none by then.
      */
     async whenReady(deadline: number): Promise<EtcdSession> {
       for (;;) {
         closing.signal.throwIfAborted();
         if (session !== undefined && !session.lost.aborted) return session;
-        const left = deadline - performance.now();
+        const left = deadline - clock.now();
         if (left <= 0) throw storeUnavailable('etcd does not answer', 'no');
         // The old gate stays open for the moment between the loss and its discovery.
-        if (session !== undefined) await sleep(0);
+        if (session !== undefined) await clock.sleep(0);
         else await ready.opened(left, closing.signal);
       }
     },
@@ -113,14 +113,14 @@ export function createConnection(options: {
 }
 
 /** Something to wait for with a limit. */
-function newGate() {
+function newGate(clock: Clock) {
   const gate = new AbortController();
   return {
     open: () => gate.abort(),
     /** Resolves when the gate opens, the time is up or `stop` fires. */
     async opened(milliseconds: number, stop: AbortSignal): Promise<void> {
       const signal = AbortSignal.any([gate.signal, stop]);
-      await sleep(milliseconds, undefined, { signal }).catch(() => undefined);
+      await clock.sleep(milliseconds, signal);
     },
   };
 }

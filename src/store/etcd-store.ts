@@ -9,15 +9,18 @@
 
 import { randomUUID } from 'node:crypto';
 import { errorText, HyperscaleError } from '../errors.ts';
+import { type Clock, realClock } from './clock.ts';
 import { createConnection } from './etcd-connection.ts';
 import { listAll, prefixEnd } from './etcd-listing.ts';
-import type { EtcdSession } from './etcd-session.ts';
+import { type EtcdSession, openSession } from './etcd-session.ts';
 import { createTransactions } from './etcd-transactions.ts';
+import { later, otherStore, type StoreSeen } from './identity.ts';
 import type { StoreLog } from './log.ts';
 import { createNodeLease } from './node-lease.ts';
 import { registerNode } from './node-registration.ts';
 import { createRecordCache, laterRevision, storedValue } from './record-cache.ts';
 import { storeKeys } from './records.ts';
+import { createRetirement, type Retirement } from './retirement.ts';
 import type { Store, StoreChange } from './store.ts';
 
 export type EtcdStoreOptions = {
@@ -32,33 +35,63 @@ export type EtcdStoreOptions = {
   signal?: AbortSignal;
   /** What this node has seen of the store in earlier lives; another or older one is refused. */
   seen?: StoreSeen | null;
+  /** Revisions of volumes' records that this node has kept of these metadata. */
+  kept?: ReadonlyMap<string, string>;
+  /** A simulator passes its own. */
+  clock?: Clock;
+  /** Opens a connection to an endpoint; a simulator passes its own. */
+  open?: (endpoint: string, callTimeoutMs: number) => EtcdSession;
 };
-
-/** The identity of the cluster's metadata and the highest revision seen of it. */
-export type StoreSeen = { clusterId: string; revision: string };
 
 /** The store on etcd, with what only etcd has. */
 export type EtcdStore = Store & {
-  /** The random identity of this cluster's metadata, made by whoever came first. */
-  clusterId(): string;
-  /** The highest revision seen, to recognise an etcd that was set back. */
+  /** The highest revision seen on the connection. */
   revision(): string;
+  /** What was seen of the metadata, to recognise them in a later life. Null when nothing was. */
+  seen(): StoreSeen | null;
+  /** Pools that were taken out for good. */
+  readonly retirement: Retirement;
+  /** Calls back when the quarantine begins, for another reason, or ends (null). */
+  onQuarantine(listener: (reason: string | null) => void): () => void;
+  /**
+   * Believes the metadata with this identity from now on, from this revision on. What is cached of
+   * others is replaced. Resolves when they have been read.
+   * @throws HyperscaleError `store-unavailable` when they are not in etcd in time.
+   */
+  accept(seen: StoreSeen): Promise<void>;
+  /** Resolves when the metadata were read and are believed. */
+  loaded(signal?: AbortSignal): Promise<void>;
 };
 
 /**
- * Connects to etcd, waiting for it as long as it takes, and reads everything.
+ * Connects to etcd, waiting for it as long as it takes, and reads everything. When what it finds is
+ * not to be believed it returns as well, in quarantine and with nothing cached.
  * @throws HyperscaleError `cancelled` when `signal` fires first.
  */
 export async function createEtcdStore(options: EtcdStoreOptions): Promise<EtcdStore> {
   const { endpoints, prefix = '/hyperscale/', log, requestTimeoutMs = 10_000, signal } = options;
+  const { clock = realClock, open = openSession } = options;
+  const callTimeoutMs = Math.min(2000, Math.ceil(requestTimeoutMs / 2));
   checkOptions(endpoints, prefix);
   const keys = storeKeys(prefix);
   const changeListeners = new Set<(change: StoreChange) => void>();
   const connectionListeners = new Set<(connected: boolean) => void>();
   const cache = createRecordCache(keys, log, (change) => tell(changeListeners, change));
+  const quarantineListeners = new Set<(reason: string | null) => void>();
   const loaded = Promise.withResolvers<void>();
-  const seen = options.seen ?? null;
+  /** Loaded, or found not to be believed. */
+  const found = Promise.withResolvers<void>();
+  let seen = options.seen ?? null;
+  let kept = options.kept ?? new Map<string, string>();
   let clusterId: string | undefined = seen?.clusterId;
+  let quarantine: string | null = null;
+
+  function setQuarantine(reason: string | null): void {
+    if (reason === quarantine) return;
+    quarantine = reason;
+    tell(quarantineListeners, reason);
+    found.resolve();
+  }
 
   /** One listener's error is not the others', nor the watch's. */
   function tell<T>(listeners: Set<(news: T) => void>, news: T): void {
@@ -75,14 +108,29 @@ export async function createEtcdStore(options: EtcdStoreOptions): Promise<EtcdSt
   async function prepare(session: EtcdSession): Promise<void> {
     const wantedId = clusterId ?? (await claimClusterId(session, keys.clusterId));
     const { entries, revision } = await listAll(session, prefix);
-    refuseOtherStore(
-      wantedId,
-      entries.get(keys.clusterId)?.text,
-      later(cache.revision(), seen?.revision ?? '0'),
-      revision,
+    const known = [...kept, ...cache.volumes().map((v) => [v.value.id, v.revision] as const)];
+    const older = known.some(([id, at]) =>
+      laterRevision(at, entries.get(keys.volume(id))?.revision ?? at),
     );
+    const highest = later(cache.revision(), seen?.revision ?? '0');
+    const wrong = otherStore(wantedId, entries.get(keys.clusterId)?.text, {
+      seen: highest,
+      setBack: older || seen?.setBack === true || laterRevision(highest, revision),
+    });
+    if (wrong !== undefined) {
+      if (wrong.values.setBack === true) {
+        seen = { clusterId: wantedId, revision: highest, setBack: true };
+      }
+      // Another identity may have been accepted while this one was looked for.
+      if (clusterId === undefined || clusterId === wantedId) setQuarantine(wrong.message);
+      throw wrong;
+    }
+    if (clusterId !== undefined && clusterId !== wantedId) {
+      throw new Error('other metadata were accepted meanwhile');
+    }
     clusterId = wantedId;
     cache.replaceAll(entries, revision);
+    setQuarantine(null);
     const start = String(BigInt(revision) + 1n);
     const key = Buffer.from(prefix);
     const watch = { key, range_end: prefixEnd(prefix), start_revision: start };
@@ -91,6 +139,11 @@ export async function createEtcdStore(options: EtcdStoreOptions): Promise<EtcdSt
         const name = kv.key.toString('utf8');
         if (type === 'Delete') cache.remove(name, kv.mod_revision);
         else cache.put(name, storedValue(kv));
+        if (name !== keys.clusterId) continue;
+        // Read again with what that means: these are not the metadata that were read at first.
+        if (type === 'Delete' || kv.value.toString('utf8') !== clusterId) {
+          session.fail(new Error('the metadata in etcd got another identity'));
+        }
       }
       const last = events.at(-1);
       // A bare progress report may name a revision whose events are still on their way.
@@ -100,22 +153,32 @@ export async function createEtcdStore(options: EtcdStoreOptions): Promise<EtcdSt
 
   const connection = createConnection({
     endpoints,
-    callTimeoutMs: Math.min(2000, Math.ceil(requestTimeoutMs / 2)),
+    open: (endpoint) => open(endpoint, callTimeoutMs),
+    clock,
     log,
     prepare,
     changed: (session) => {
       if (session !== undefined) {
         lease.start(session);
         loaded.resolve();
+        found.resolve();
       }
       tell(connectionListeners, session !== undefined);
     },
   });
-  const context = { connection, keys, cache, log, requestTimeoutMs };
+  const context = {
+    connection,
+    keys,
+    cache,
+    clock,
+    log,
+    requestTimeoutMs,
+    clusterId: () => clusterId ?? '',
+  };
   const lease = createNodeLease(context);
   const transactions = createTransactions(context);
 
-  await untilLoaded(loaded.promise, signal, () => connection.close());
+  await until(found.promise, signal, () => connection.close());
 
   return {
     volumes: cache.volumes,
@@ -135,6 +198,23 @@ export async function createEtcdStore(options: EtcdStoreOptions): Promise<EtcdSt
     leaseConfirmedAt: lease.confirmedAt,
     clusterId: () => clusterId ?? '',
     revision: cache.revision,
+    seen: () =>
+      clusterId === undefined
+        ? null
+        : { ...seen, clusterId, revision: later(cache.revision(), seen?.revision ?? '0') },
+    retirement: createRetirement(context),
+    quarantine: () => quarantine,
+    onQuarantine: (listener) => subscribe(quarantineListeners, listener),
+    async accept(accepted) {
+      seen = accepted;
+      kept = new Map();
+      clusterId = accepted.clusterId;
+      setQuarantine('the metadata in etcd are being read anew');
+      cache.restart();
+      connection.session()?.fail(new Error('other metadata are to be read'));
+      await connection.whenReady(clock.now() + requestTimeoutMs);
+    },
+    loaded: (stop) => until(loaded.promise, stop, () => connection.close()),
     close: () => connection.close(),
   };
 }
@@ -168,34 +248,7 @@ async function claimClusterId(session: EtcdSession, key: string): Promise<string
   return answer.responses[0]?.response_range?.kvs[0]?.value.toString('utf8') ?? mine;
 }
 
-/**
- * An etcd that was emptied, replaced or set back to an old copy must not be believed: what it
- * lacks would look deleted. We stay unconnected, with the caches as they were.
- */
-function later(a: string, b: string): string {
-  return laterRevision(b, a) ? b : a;
-}
-
-function refuseOtherStore(
-  wantedId: string,
-  foundId: string | undefined,
-  seen: string,
-  revision: string,
-): void {
-  const wrong =
-    foundId !== wantedId
-      ? `is another cluster's (id ${foundId ?? 'none'}, ours is ${wantedId})`
-      : laterRevision(seen, revision)
-        ? `was set back (revision ${revision}, seen ${seen})`
-        : undefined;
-  if (wrong === undefined) return;
-  throw new HyperscaleError('store-unavailable', `the metadata in etcd ${wrong}`, {
-    hint: 'Point this node at the right etcd, or see docs/operations.md on a lost etcd.',
-    values: { wantedId, foundId, seen, revision },
-  });
-}
-
-async function untilLoaded(
+async function until(
   loaded: Promise<void>,
   signal: AbortSignal | undefined,
   close: () => Promise<void>,

@@ -17,6 +17,7 @@ import { GRPCOutOfRangeError } from 'etcd3';
 import pLimit from 'p-limit';
 import { HyperscaleError, isHyperscaleError } from '../errors.ts';
 import type { Volume } from '../volume/types.ts';
+import type { Clock } from './clock.ts';
 import type { EtcdConnection } from './etcd-connection.ts';
 import { isRefusal, type Outcome, storeUnavailable } from './etcd-errors.ts';
 import type { RecordCache } from './record-cache.ts';
@@ -32,7 +33,9 @@ type Context = {
   connection: EtcdConnection;
   keys: StoreKeys;
   cache: RecordCache;
+  clock: Clock;
   requestTimeoutMs: number;
+  clusterId: () => string;
 };
 
 /** `doubtful`: an earlier copy was not answered and may have been the one that was done. */
@@ -45,22 +48,44 @@ const write = (key: string, value: string): IRequestOp => ({
 const erase = (key: string): IRequestOp => ({ request_delete_range: { key: Buffer.from(key) } });
 const atRevision = (key: string, revision: string) =>
   ({ key: Buffer.from(key), target: 'Mod', result: 'Equal', mod_revision: revision }) as const;
+const hasValue = (key: string, value: string) =>
+  ({
+    key: Buffer.from(key),
+    target: 'Value',
+    result: 'Equal',
+    value: Buffer.from(value),
+  }) as const;
 const absent = (key: string) =>
   ({ key: Buffer.from(key), target: 'Create', result: 'Equal', create_revision: '0' }) as const;
+
+type Wanted = Required<Pick<ITxnRequest, 'compare' | 'success' | 'failure'>>;
 
 /** The key-value pair that the `index`th operation of a transaction read. */
 function found(answer: ITxnResponse, index: number): IKeyValue | undefined {
   return answer.responses[index]?.response_range?.kvs[0];
 }
 
+function textOf(kv: IKeyValue | undefined): string | undefined {
+  return kv?.value.toString('utf8');
+}
+
 export function createTransactions(context: Context) {
-  const { connection, keys, cache, requestTimeoutMs } = context;
+  const { connection, keys, cache, clock, requestTimeoutMs, clusterId } = context;
 
   const inTurn = pLimit(mostAtOnce);
-  const newDeadline = () => performance.now() + requestTimeoutMs;
+  const newDeadline = () => clock.now() + requestTimeoutMs;
 
-  /** Issues a transaction that is safe to repeat until etcd answers it. */
-  async function decide(what: string, txn: ITxnRequest, deadline: number): Promise<Decision> {
+  /**
+   * Issues a transaction that is safe to repeat until etcd answers it. It is done only in the
+   * metadata that the caller has read: revisions of others may be equal by chance.
+   */
+  async function decide(what: string, wanted: Wanted, deadline: number): Promise<Decision> {
+    const id = clusterId();
+    const txn: ITxnRequest = {
+      compare: [hasValue(keys.clusterId, id), ...wanted.compare],
+      success: wanted.success,
+      failure: [...wanted.failure, read(keys.clusterId)],
+    };
     let doubtful = false;
     let cause: unknown;
     for (;;) {
@@ -69,16 +94,20 @@ export function createTransactions(context: Context) {
         if (!isHyperscaleError(error, 'store-unavailable')) throw error;
         throw storeUnavailable(what, outcome, cause ?? error);
       });
+      let answer: ITxnResponse | undefined;
       try {
-        const answer = await inTurn(async () =>
+        answer = await inTurn(async () =>
           session.lost.aborted ? undefined : await session.txn(txn),
         );
-        if (answer !== undefined) return { answer, doubtful };
       } catch (error) {
         if (isRefusal(error)) throw storeUnavailable(what, outcome, error);
         doubtful = true;
         cause = error;
       }
+      if (answer === undefined) continue;
+      const holder = answer.succeeded ? id : textOf(found(answer, wanted.failure.length));
+      if (holder === id) return { answer, doubtful };
+      throw storeUnavailable(what, outcome, new Error('etcd holds other metadata now'));
     }
   }
 
@@ -189,7 +218,7 @@ export function createTransactions(context: Context) {
       assertSuccessor(previous.value, next);
       const text = JSON.stringify(next);
       const what = `cannot change volume ${next.name}`;
-      const compare: ITxnRequest['compare'] = [atRevision(key, previous.revision)];
+      const compare: Wanted['compare'] = [atRevision(key, previous.revision)];
       if (options.leaseGone !== undefined) compare.push(absent(keys.lease(options.leaseGone)));
       const deadline = newDeadline();
       const { answer, doubtful } = await decide(

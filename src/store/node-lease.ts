@@ -6,11 +6,12 @@
 import { EtcdLeaseInvalidError, GRPCNotFoundError } from 'etcd3';
 import { errorText, HyperscaleError } from '../errors.ts';
 import type { NodeLease } from '../volume/types.ts';
+import type { Clock } from './clock.ts';
 import type { EtcdConnection } from './etcd-connection.ts';
 import { isRefusal, storeUnavailable } from './etcd-errors.ts';
 import type { EtcdSession } from './etcd-session.ts';
 import type { StoreLog } from './log.ts';
-import type { RecordCache } from './record-cache.ts';
+import { laterRevision, type RecordCache } from './record-cache.ts';
 import type { StoreKeys } from './records.ts';
 import { leaseSeconds } from './store.ts';
 
@@ -24,15 +25,20 @@ export function createNodeLease(context: {
   connection: EtcdConnection;
   keys: StoreKeys;
   cache: RecordCache;
+  clock: Clock;
   log: StoreLog;
   requestTimeoutMs: number;
 }) {
-  const { connection, keys, cache, log, requestTimeoutMs } = context;
+  const { connection, keys, cache, clock, log, requestTimeoutMs } = context;
   let wanted: NodeLease | undefined;
   /** The etcd lease in use; undefined when there is none or it is gone. */
   let lease: string | undefined;
   let writtenText: string | undefined;
   let confirmedAt = Number.NEGATIVE_INFINITY;
+  /** The revision at which the lease in use was given its record. */
+  let takenAt = '0';
+  /** The last of `confirmedAt` that held when the cache had followed up to `takenAt`. */
+  let followedAt = Number.NEGATIVE_INFINITY;
   let writing: Promise<void> = Promise.resolve();
 
   function confirm(sentAt: number): void {
@@ -58,7 +64,7 @@ export function createNodeLease(context: {
     if (wanted === undefined || upToDate(wanted)) return;
     let grantedAt: number | undefined;
     if (lease === undefined) {
-      grantedAt = performance.now();
+      grantedAt = clock.now();
       lease = (await session.grant(leaseSeconds)).ID;
       log.info({ lease }, 'took a node lease');
     }
@@ -72,8 +78,11 @@ export function createNodeLease(context: {
       });
       cache.put(key, { text, revision: answer.header.revision, lease });
       writtenText = text;
-      // Only now: a lease that holds no record keeps nobody from taking over.
-      if (grantedAt !== undefined) confirm(grantedAt);
+      if (grantedAt !== undefined) {
+        // Only now: a lease that holds no record keeps nobody from taking over.
+        takenAt = answer.header.revision;
+        confirm(grantedAt);
+      }
     } catch (error) {
       if (isGone(error)) lease = undefined;
       throw error;
@@ -98,12 +107,12 @@ export function createNodeLease(context: {
     function tick(): void {
       if (wanted === undefined || session.lost.aborted) return;
       const oldest = sent[0];
-      if (oldest !== undefined && performance.now() - oldest > unansweredMs) {
+      if (oldest !== undefined && clock.now() - oldest > unansweredMs) {
         session.fail(new Error('etcd does not answer lease renewals'));
         return;
       }
       if (lease !== undefined) {
-        sent.push(performance.now());
+        sent.push(clock.now());
         stream.write({ ID: lease });
       }
       if (!upToDate(wanted)) {
@@ -126,7 +135,7 @@ export function createNodeLease(context: {
       throw new HyperscaleError('internal', `the lease of ${wanted.name} is not ${node.name}'s`);
     }
     wanted = node;
-    const deadline = performance.now() + requestTimeoutMs;
+    const deadline = clock.now() + requestTimeoutMs;
     while (!upToDate(wanted)) {
       const session = await connection.whenReady(deadline);
       try {
@@ -139,13 +148,22 @@ export function createNodeLease(context: {
     }
   }
 
+  /**
+   * A new lease tells nothing of what was done while there was none: its confirmations count once
+   * the cache has all that came before it.
+   */
+  function confirmedAsFollowed(): number {
+    if (!laterRevision(takenAt, cache.revision())) followedAt = confirmedAt;
+    return followedAt;
+  }
+
   return {
     /** Starts renewing on a new session. */
     start(session: EtcdSession): void {
       serve(session).catch((error: unknown) => session.fail(error));
     },
     set,
-    confirmedAt: () => confirmedAt,
+    confirmedAt: confirmedAsFollowed,
   };
 }
 

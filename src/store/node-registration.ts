@@ -2,12 +2,14 @@
 
 import { HyperscaleError } from '../errors.ts';
 import type { NodeRecord } from '../volume/types.ts';
+import type { Clock } from './clock.ts';
 import type { EtcdConnection } from './etcd-connection.ts';
 import { isRefusal, storeUnavailable } from './etcd-errors.ts';
 import type { RecordCache } from './record-cache.ts';
 import { storedValue } from './record-cache.ts';
 import type { StoreKeys } from './records.ts';
-import { parseNode } from './records.ts';
+import { parseNode, parseRetired } from './records.ts';
+import { retiredPool } from './retirement.ts';
 
 /** @see Store.registerNode; the time of the first registration stays. */
 export async function registerNode(
@@ -15,17 +17,23 @@ export async function registerNode(
     connection: EtcdConnection;
     keys: StoreKeys;
     cache: RecordCache;
+    clock: Clock;
     requestTimeoutMs: number;
   },
   record: NodeRecord,
 ): Promise<void> {
-  const { connection, keys, cache, requestTimeoutMs } = context;
+  const { connection, keys, cache, clock, requestTimeoutMs } = context;
   const key = keys.node(record.name);
   const name = Buffer.from(key);
-  const deadline = performance.now() + requestTimeoutMs;
+  const mark = Buffer.from(keys.retired(record.pool));
+  const deadline = clock.now() + requestTimeoutMs;
   for (;;) {
     const session = await connection.whenReady(deadline);
     try {
+      const retired = (await session.range({ key: mark })).kvs[0];
+      if (retired !== undefined) {
+        throw retiredPool(parseRetired(mark.toString(), retired.value.toString('utf8')));
+      }
       const kv = (await session.range({ key: name })).kvs[0];
       const known = kv && parseNode(key, kv.value.toString('utf8'));
       if (known !== undefined && known.pool !== record.pool) throw foreignPool(known, record);
@@ -41,6 +49,7 @@ export async function registerNode(
       const answer = await session.txn({
         compare: [
           { key: name, target: 'Mod', result: 'Equal', mod_revision: kv?.mod_revision ?? '0' },
+          { key: mark, target: 'Create', result: 'Equal', create_revision: '0' },
         ],
         success: [{ request_put: { key: name, value: Buffer.from(text) } }],
       });

@@ -8,7 +8,8 @@ import { errorText } from '../errors.ts';
 import type { NodeLease, NodeRecord, NodeView, Volume } from '../volume/types.ts';
 import type { StoreLog } from './log.ts';
 import type { StoreKey, StoreKeys } from './records.ts';
-import { parseLease, parseNode, parseVolume } from './records.ts';
+import { parseLease, parseNode, parseRetired, parseVolume } from './records.ts';
+import type { RetiredPool } from './retirement.ts';
 import type { StoreChange, Versioned } from './store.ts';
 
 /** The part of an etcd key-value pair that the cache needs. */
@@ -37,6 +38,7 @@ export function createRecordCache(
   const idsByName = new Map<string, string>();
   const nodes = new Map<string, Versioned<NodeRecord>>();
   const leases = new Map<string, CachedLease>();
+  const retired = new Map<string, RetiredPool>();
   /** The last revision applied for each key that exists, readable or not. */
   const present = new Map<string, string>();
   /** Removed keys, kept until the watch has passed them: an older event must not revive them. */
@@ -85,6 +87,12 @@ export function createRecordCache(
         });
         emitNode(parsed.name);
         return;
+      case 'retired': {
+        const mark = parseRetired(key, stored.text);
+        retired.set(parsed.pool, mark);
+        emit({ kind: 'node', name: mark.node, node: view(mark.node) ?? null });
+        return;
+      }
       case 'name':
       case 'cluster-id':
         return;
@@ -138,6 +146,13 @@ export function createRecordCache(
       for (const [key, stored] of entries) put(key, stored);
       advance(at);
     },
+    /** The next listing is of other metadata: its revisions have nothing to do with these. */
+    restart(): void {
+      for (const key of present.keys()) present.set(key, '0');
+      for (const [id, { value }] of volumes) volumes.set(id, { value, revision: '0' });
+      removed.clear();
+      revision = '0';
+    },
     /** The highest revision seen on the watch or in a listing. */
     revision: () => revision,
     volumes: () => [...volumes.values()],
@@ -148,6 +163,7 @@ export function createRecordCache(
     },
     nodes: () => [...nodes.keys()].flatMap((name) => view(name) ?? []),
     node: view,
+    retired: () => [...retired.values()],
     /** The etcd lease that the node's lease record hangs on. */
     leaseOf: (name: string) => leases.get(name)?.lease,
   };

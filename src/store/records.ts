@@ -2,6 +2,7 @@
 
 import { errorText, HyperscaleError } from '../errors.ts';
 import type { NodeLease, NodeRecord, Tail, Volume } from '../volume/types.ts';
+import type { RetiredPool } from './retirement.ts';
 
 /** What a key under the prefix stands for. */
 export type StoreKey =
@@ -9,6 +10,7 @@ export type StoreKey =
   | { kind: 'name'; name: string }
   | { kind: 'node'; name: string }
   | { kind: 'lease'; name: string }
+  | { kind: 'retired'; pool: string }
   | { kind: 'cluster-id' };
 
 /** The layout of the keys; `prefix` ends in a slash. */
@@ -19,6 +21,7 @@ export function storeKeys(prefix: string) {
     name: (name: string) => `${prefix}names/${name}`,
     node: (name: string) => `${prefix}nodes/${name}`,
     lease: (name: string) => `${prefix}leases/${name}`,
+    retired: (pool: string) => `${prefix}retired/${pool}`,
     clusterId: `${prefix}cluster-id`,
     /** Undefined for a key that is none of ours. */
     parse: (key: string): StoreKey | undefined => parseKey(prefix, key),
@@ -42,6 +45,8 @@ function parseKey(prefix: string, key: string): StoreKey | undefined {
       return { kind: 'node', name };
     case 'leases/':
       return { kind: 'lease', name };
+    case 'retired/':
+      return { kind: 'retired', pool: name };
     default:
       return undefined;
   }
@@ -117,6 +122,15 @@ export function parseLease(key: string, text: string): NodeLease {
     if (typeof value[field] !== 'number') throw damaged(key, `no ${field}`);
   }
   return value as NodeLease;
+}
+
+/** Reads the mark of a retired pool. @throws HyperscaleError `internal` when damaged. */
+export function parseRetired(key: string, text: string): RetiredPool {
+  const value = parseObject(key, text);
+  for (const field of ['pool', 'node', 'at', 'by']) {
+    if (typeof value[field] !== 'string') throw damaged(key, `no ${field}`);
+  }
+  return value as RetiredPool;
 }
 
 function parseObject(key: string, text: string): Json {

@@ -15,6 +15,14 @@ export type StoreChange =
  * reading the record again and looking at its `operation`, as soon as the store answers.
  */
 export interface Store {
+  /** The identity of the metadata, as this node knows it: a recovery gives them a new one. */
+  clusterId(): string;
+  /**
+   * Why the metadata in etcd are not believed: they are another cluster's, or were set back. Null
+   * when nothing of the kind is known. Until that ends nothing may be opened, deleted, merged or
+   * fenced; what serves guests runs on (protocol review, rule 11).
+   */
+  quarantine(): string | null;
   /** Cached records. */
   volumes(): Versioned<Volume>[];
   volume(id: string): Versioned<Volume> | undefined;
@@ -61,7 +69,8 @@ export interface Store {
   keepLease(lease: NodeLease): Promise<{ update(lease: NodeLease): Promise<void> }>;
   /**
    * When the store last confirmed this node's lease: milliseconds of the monotonic clock at which
-   * the confirmed request was sent.
+   * the confirmed request was sent. Confirmations of a lease that was newly taken count only when
+   * the cache has followed up to where it was taken.
    */
   leaseConfirmedAt(): number;
   /** Ends watches and connections; the lease runs out by itself (crash-only). */

@@ -1,3 +1,5 @@
+import { HyperscaleError } from '../errors.ts';
+import { maxAttachments } from './bounds.ts';
 import { attachmentOn } from './queries.ts';
 import { refuse } from './refuse.ts';
 import type { Attachment, NodeName, Volume } from './types.ts';
@@ -10,6 +12,13 @@ export function attach(volume: Volume, attachment: Attachment): Volume {
   if (volume.tail.phase === 'deleting') refuse(volume, 'attach', 'it is being deleted');
   const known = attachmentOn(volume, attachment.host);
   if (known?.boot === attachment.boot) return volume;
+  if (known === undefined && volume.attachments.length >= maxAttachments) {
+    throw new HyperscaleError(
+      'not-allowed',
+      `volume ${volume.name} is attached on ${volume.attachments.length} hosts, which is the most`,
+      { hint: 'Detach it somewhere first: hscli volume detach NAME --node HOST' },
+    );
+  }
   return {
     ...volume,
     attachments: [...volume.attachments.filter((a) => a.host !== attachment.host), attachment],

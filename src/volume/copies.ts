@@ -1,7 +1,8 @@
 /** Copies of sealed layers: proving, mending, adding, dropping. */
 
+import { soundReplicas } from './damage.ts';
 import { copiesWanted } from './policy.ts';
-import { cleanReplicas, replicaOn } from './queries.ts';
+import { replicaOn } from './queries.ts';
 import { refuse } from './refuse.ts';
 import type { LayerId, NodeName, PoolId, Replica, SealedLayer, Volume } from './types.ts';
 
@@ -42,7 +43,8 @@ export function markClean(
     if (layer.manifest === null) {
       return refuse(volume, 'mend', `layer ${layer.epoch} has no manifest to be proven against`);
     }
-    return { ...layer, replicas: withState(layer.replicas, copy.node, 'clean') };
+    const replicas = layer.replicas.map((r) => (r === replica ? mended(r) : r));
+    return { ...layer, replicas };
   });
 }
 
@@ -76,7 +78,7 @@ export function dropReplica(volume: Volume, id: LayerId, node: NodeName): Volume
   if (layer === undefined || replica === undefined) {
     return refuse(volume, 'drop', `${node} has no copy of layer ${id}`);
   }
-  const remaining = cleanReplicas(layer).filter((r) => r.node !== node).length;
+  const remaining = soundReplicas(layer).filter((r) => r.node !== node).length;
   if (remaining < copiesWanted(volume.policy)) {
     return refuse(volume, 'drop', `only ${remaining} clean copies would remain of ${layer.epoch}`);
   }
@@ -96,6 +98,11 @@ export function dropReplica(volume: Volume, id: LayerId, node: NodeName): Volume
       },
     ],
   };
+}
+
+/** Clean, and what was found wrong with it before is no more. */
+function mended({ node, pool }: Replica): Replica {
+  return { node, pool, state: 'clean' };
 }
 
 export function withState(

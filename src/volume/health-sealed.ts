@@ -64,6 +64,9 @@ function mendText(replica: Replica, mend: WorkView | undefined, hasSource: boole
       ? `${node} waits for its copy`
       : `${node} is being filled${from}${progress}`;
   }
+  if (replica.damage !== undefined && mend === undefined) {
+    return `${node}'s copy was found damaged and waits to be mended`;
+  }
   if (mend !== undefined) {
     const other = source === null ? 'a clean one' : `${source}'s`;
     return `${node}'s copy is being compared with ${other}${progress}`;
@@ -81,7 +84,7 @@ function takeMend(mends: WorkView[], replica: Replica): WorkView | undefined {
 }
 
 function action(
-  { wanted, upCount, problem }: ReportContext,
+  { wanted, upCount, problem, volume }: ReportContext,
   layer: SealedLayer,
   clean: readonly Replica[],
   mends: readonly WorkView[],
@@ -91,8 +94,8 @@ function action(
   if (clean.length === 0) {
     const holders = away.filter((replica) => replica.state === 'clean').map((r) => r.node);
     return holders.length === 0
-      ? 'Bring back a node that had a clean copy; unverified copies are never used by themselves.'
-      : `Bring ${listed(holders)} back.`;
+      ? `Bring back a node that had a clean copy; unverified copies are never used by themselves, only by: hscli volume force ${volume.name}`
+      : `Bring ${listed(holders)} back. If that is not possible: hscli volume force ${volume.name}`;
   }
   if (mends.length > 0) {
     return 'Nothing to do: the copies are being made good.';

@@ -11,6 +11,7 @@ const reasonText: Record<RollReason, string> = {
   seal: 'a seal was asked for',
   merged: 'merged layers are put in place',
   'no-space': 'the pool of a member is almost full',
+  damaged: 'a damaged copy is not read any more, so that it can be mended',
   'member-unready': 'a member was not ready',
 };
 
@@ -182,7 +183,7 @@ function fencingFinding(
     severity: 'unavailable',
     what: `${tail.taker} cannot take the volume over from ${tail.unsealed.writer}.`,
     why: `${listed(absent)} may hold acknowledged writes that no node that is up is sure to have.`,
-    action: `Bring ${listed(absent)} back.`,
+    action: `Bring ${listed(absent)} back. If that is not possible: hscli volume force ${volume.name}`,
     progress: null,
   };
 }

@@ -1,3 +1,4 @@
+import { damageFindings } from './health-damage.ts';
 import { sealedFindings } from './health-sealed.ts';
 import { tailFindings } from './health-tail.ts';
 import { counted, listed, percent } from './health-text.ts';
@@ -49,7 +50,10 @@ export function describeVolume(
     ? []
     : [
         ...tailFindings(context),
-        ...volume.chain.flatMap((layer, index) => sealedFindings(context, layer, index + 1)),
+        ...volume.chain.flatMap((layer, index) => [
+          ...damageFindings(context, layer, index + 1),
+          ...sealedFindings(context, layer, index + 1),
+        ]),
       ].sort((a, b) => rank[a.severity] - rank[b.severity]);
   const state = deleting ? 'deleting' : (findings[0]?.severity ?? 'healthy');
   return {
@@ -158,6 +162,7 @@ function workOf({ volume, work, problem }: ReportContext): VolumeReport['work'] 
     mend: (item: WorkView) => `A copy of ${numberOf(item.layer)} is being made good`,
     manifest: (item: WorkView) => `Checksums of ${numberOf(item.layer)} are being computed`,
     merge: () => 'Layers are being merged',
+    verify: (item: WorkView) => `The copy of ${numberOf(item.layer)} is being read and checked`,
     delete: (item: WorkView) => `Files of ${numberOf(item.layer)} are being deleted`,
   };
   const lines = work.map((item) => {

@@ -1,6 +1,8 @@
 /** The rules of docs/design/rules.md that a record, or a step between two records, can show. */
 import { HyperscaleError } from '../errors.ts';
-import { cleanReplicas, knownLayers } from './queries.ts';
+import { decidedNow } from './accept-loss-step.ts';
+import { soundReplicas } from './damage.ts';
+import { cleanReplicas, knownLayers, replicaOn } from './queries.ts';
 import type { UnsealedLayer, Volume } from './types.ts';
 
 function rule(volume: Volume, holds: boolean, text: string): asserts holds {
@@ -64,6 +66,12 @@ export function assertStep(before: Volume, after: Volume): void {
   rule(after, after.epoch >= before.epoch, 'the epoch went back');
   assertTailStep(before, after);
   assertSealedKept(before, after);
+  const decisions = before.losses ?? [];
+  rule(
+    after,
+    JSON.stringify(after.losses?.slice(0, decisions.length) ?? []) === JSON.stringify(decisions),
+    'a decision of an operator was forgotten or changed',
+  );
 }
 
 /** Rules 2, 10, 11: a layer is served only after a prepare that named it, and never changes. */
@@ -92,7 +100,8 @@ function assertTailStep(before: Volume, after: Volume): void {
       (to.phase === 'opening' && to.closing?.id === unsealed.id) ||
       (to.phase === 'fencing' && to.unsealed.id === unsealed.id);
     const sealed = after.chain.at(-1)?.id === unsealed.id;
-    rule(after, still || sealed, `layer ${unsealed.epoch} vanished without being sealed`);
+    const given = from.phase === 'fencing' && isGivenUp(before, after, unsealed.id);
+    rule(after, still || sealed || given, `layer ${unsealed.epoch} vanished without being sealed`);
     rule(
       after,
       !(from.phase === 'fencing' && to.phase === 'open'),
@@ -109,9 +118,12 @@ function assertSealedKept(before: Volume, after: Volume): void {
     if (kept === undefined) {
       const merged = before.merge?.layers.includes(layer.id) === true;
       const into = after.chain.find((l) => l.id === before.merge?.into);
+      if (isGivenUp(before, after, layer.id)) continue;
       rule(after, merged && into !== undefined, `sealed layer ${layer.epoch} vanished (rule 4)`);
       continue;
     }
+    // An operator decided, with this step, to believe another copy.
+    if (decidedNow(before, after)?.believed.some((b) => b.layer === layer.id) === true) continue;
     rule(
       after,
       kept.epoch === layer.epoch &&
@@ -120,5 +132,19 @@ function assertSealedKept(before: Volume, after: Volume): void {
         (layer.manifest === null || kept.manifest === layer.manifest),
       `sealed layer ${layer.epoch} changed (rule 4)`,
     );
+    for (const { node, pool } of cleanReplicas(layer)) {
+      const now = replicaOn(kept, node);
+      if (now === undefined || now.pool !== pool || now.state === 'clean') continue;
+      rule(
+        after,
+        now.state === 'unverified' && now.damage !== undefined && soundReplicas(kept).length > 0,
+        `the copy of layer ${layer.epoch} on ${node} is doubted without damage or a better one (rule 7)`,
+      );
+    }
   }
+}
+
+/** True when an operator decided, with this very step, to go on without the layer. */
+function isGivenUp(before: Volume, after: Volume, layer: string): boolean {
+  return decidedNow(before, after)?.dropped.some((d) => d.layer === layer) === true;
 }

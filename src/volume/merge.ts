@@ -4,6 +4,7 @@
  */
 
 import { withState } from './copies.ts';
+import { soundReplicas } from './damage.ts';
 import { copiesWanted } from './policy.ts';
 import { cleanReplicas, mergedEpoch, replicaOn } from './queries.ts';
 import { refuse } from './refuse.ts';
@@ -24,7 +25,7 @@ export function beginMerge(
     refuse(volume, 'merge', 'the layers are not adjacent');
   }
   for (const layer of run) {
-    if (replicaOn(layer, builder.node)?.state !== 'clean') {
+    if (!soundReplicas(layer).some((r) => r.node === builder.node)) {
       refuse(volume, 'merge', `${builder.node} has no clean copy of layer ${layer.epoch}`);
     }
   }
@@ -41,11 +42,14 @@ export function beginMerge(
   };
 }
 
-/** True while the builder holds clean copies of all that it merges: repair may have moved one. */
+/**
+ * True while the builder holds sound copies of all that it merges: repair may have moved one, or it
+ * was found damaged, and what is wrong in it must not become right by being merged.
+ */
 export function hasInputs(volume: Volume, merge: Merge): boolean {
   return volume.chain
     .filter((l) => merge.layers.includes(l.id))
-    .every((l) => replicaOn(l, merge.builder)?.state === 'clean');
+    .every((l) => soundReplicas(l).some((r) => r.node === merge.builder));
 }
 
 /** The builder's file is durable and hashed; `targets` now copy it. */

@@ -3,6 +3,7 @@
  * Prepare names the next layer and its members; the agent then ends the old writer; confirm seals
  * the old layer and opens the next. A head serves nothing before the confirm.
  */
+import { assertRoomForLayer } from './bounds.ts';
 import { attachmentOn } from './queries.ts';
 import { refuse } from './refuse.ts';
 import { discarded, nextEpoch, sealLayer } from './seal.ts';
@@ -16,7 +17,7 @@ import type {
   Volume,
 } from './types.ts';
 
-export type NextLayer = { id: LayerId; members: Member[] };
+export type NextLayer = { id: LayerId; members: Member[]; openedAt?: string };
 
 function nextLayer(volume: Volume, writer: NodeName, next: NextLayer): UnsealedLayer {
   if (next.members[0]?.node !== writer) {
@@ -28,6 +29,7 @@ function nextLayer(volume: Volume, writer: NodeName, next: NextLayer): UnsealedL
     sizeBytes: volume.sizeBytes,
     writer,
     members: next.members,
+    ...(next.openedAt === undefined ? {} : { openedAt: next.openedAt }),
   };
 }
 
@@ -41,6 +43,7 @@ export function prepareOpen(volume: Volume, writer: NodeName, next: NextLayer): 
     tail.phase === 'idle' ||
     (tail.phase === 'opening' && tail.closing === null && tail.next.writer === writer);
   if (!mayPrepare) refuse(volume, 'open', `it is ${tail.phase}`);
+  assertRoomForLayer(volume, 'attach');
   return {
     ...volume,
     epoch: nextEpoch(volume),
@@ -57,6 +60,7 @@ export function prepareOpen(volume: Volume, writer: NodeName, next: NextLayer): 
 /**
  * Begins a new epoch on the same writer: with another write set (evict, add), after its head died,
  * or just to seal. May also replace a roll that was prepared but not confirmed.
+ * @throws `unavailable` when the record is full (bounds.ts).
  */
 export function prepareRoll(
   volume: Volume,
@@ -71,6 +75,7 @@ export function prepareRoll(
   if (closing.writer !== writer) {
     refuse(volume, `roll (${reason})`, `the writer is ${closing.writer}, not ${writer}`);
   }
+  assertRoomForLayer(volume, reason);
   return {
     ...volume,
     epoch: nextEpoch(volume),

@@ -22,6 +22,7 @@ export function sealLayer(
       pool: m.pool,
       state: m.node === authority || clean.includes(m.node) ? 'clean' : 'unverified',
     })),
+    ...(layer.openedAt === undefined ? {} : { openedAt: layer.openedAt }),
   };
 }
 

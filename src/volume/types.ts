@@ -21,6 +21,8 @@ export type UnsealedLayer = {
   sizeBytes: number;
   writer: NodeName;
   members: Member[];
+  /** Wall clock of the writer when its epoch was prepared, ISO 8601; for people only. */
+  openedAt?: string;
 };
 
 /**
@@ -30,7 +32,27 @@ export type UnsealedLayer = {
  * - `copying`: a new copy that is being filled.
  */
 export type ReplicaState = 'clean' | 'unverified' | 'copying';
-export type Replica = { node: NodeName; pool: PoolId; state: ReplicaState };
+export type Replica = {
+  node: NodeName;
+  pool: PoolId;
+  state: ReplicaState;
+  /** What was found wrong with the file; absent when nothing is known to be. */
+  damage?: Damage;
+};
+
+/** A part of a file. */
+export type ByteRange = { offset: number; length: number };
+
+/** There from when a copy was found to differ from what was sealed until it is mended. */
+export type Damage = {
+  /** The parts that differ, rising; a large damage is not listed to its end. */
+  ranges: ByteRange[];
+  /** Bytes of the parts, also of those that are not listed. */
+  bytes: number;
+  foundAt: string;
+  /** Heads of epochs up to this one may have the file open: it is not written to until they are gone. */
+  readUpTo: number;
+};
 
 export type SealedLayer = {
   id: LayerId;
@@ -43,6 +65,8 @@ export type SealedLayer = {
   /** The node whose copy decided what the layer holds. */
   authority: NodeName;
   replicas: Replica[];
+  /** As of the unsealed layer that it was. */
+  openedAt?: string;
 };
 
 /** Why a new epoch was begun; shown to people and counted. */
@@ -55,6 +79,7 @@ export type RollReason =
   | 'seal'
   | 'merged'
   | 'no-space'
+  | 'damaged'
   | 'member-unready';
 
 /** Who may write. */
@@ -90,6 +115,26 @@ export type Garbage = {
   /** May be deleted when the volume is idle or its open epoch is above this one. */
   afterEpoch: number;
   holders: { node: NodeName; pool: PoolId }[];
+  /** It holds acknowledged writes that were given up: its holders put it aside instead. */
+  keep?: true;
+};
+
+/**
+ * An operator's decision to go on without data that could not be reached (accept-loss.ts). Stays in
+ * the record for good.
+ */
+export type AcceptedLoss = {
+  /** ISO 8601. */
+  at: string;
+  /** Who decided, and the node that was told. */
+  by: string;
+  node: NodeName;
+  /** Layers of which this node's copy was believed although a better one may exist. */
+  believed: { layer: LayerId; epoch: number; node: NodeName }[];
+  /** Layers that were taken out of the volume with all that was written in their epochs. */
+  dropped: { layer: LayerId; epoch: number }[];
+  /** What was said before it was done, sentence by sentence. */
+  text: string[];
 };
 
 /** A run of adjacent sealed layers that is being merged into one new layer. */
@@ -128,6 +173,8 @@ export type Volume = {
   tail: Tail;
   merge: Merge | null;
   garbage: Garbage[];
+  /** Decisions to go on without data, oldest first; absent when there was none. */
+  losses?: AcceptedLoss[];
   /** Unique to each compare-and-swap, so that one whose answer was lost can be recognised. */
   operation: string;
 };

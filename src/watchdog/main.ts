@@ -40,7 +40,10 @@ function heads(): Map<string, Record> {
   return found;
 }
 
-/** Asks all members at once; good only when every one still exports the layer. */
+/**
+ * Asks all members at once; good only when every one still exports the layer for writing. A layer
+ * that was fenced and sealed may be exported again, to be read by the next writer.
+ */
 async function ask(spec: HeadSpec, entry: Seen): Promise<void> {
   if (entry.asking) return;
   entry.asking = true;
@@ -48,7 +51,7 @@ async function ask(spec: HeadSpec, entry: Seen): Promise<void> {
   try {
     const answers = await Promise.all(
       spec.open.peers.map((p) =>
-        probeExport(p.address, p.port, spec.open.layer.layer, askTimeoutMs),
+        probeExport(p.address, p.port, spec.open.layer.layer, askTimeoutMs, true),
       ),
     );
     if (answers.every(Boolean)) entry.at = Math.max(entry.at, begun);

@@ -83,6 +83,9 @@ test('whether a server has an export can be asked', async () => {
   const { address, replicaPort } = node.options;
   expect(await probeExport(address, replicaPort, open.layer.layer, 1000)).toBe(true);
   expect(await probeExport(address, replicaPort, 'ping', 1000)).toBe(true);
+  // The layer that is written may be written to, the heartbeat's export may only be read.
+  expect(await probeExport(address, replicaPort, open.layer.layer, 1000, true)).toBe(true);
+  expect(await probeExport(address, replicaPort, 'ping', 1000, true)).toBe(false);
   expect(await probeExport(address, replicaPort, 'other', 1000)).toBe(false);
   expect(await probeExport(address, other.options.replicaPort, 'ping', 1000)).toBe(false);
   process.kill(node.engine.replicas.pid ?? 0, 'SIGSTOP');

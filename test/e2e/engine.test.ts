@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { HeadFault } from '../../src/engine/engine.ts';
 import { mayBeWritten } from '../../src/engine/file-locks.ts';
 import { createEngine } from '../../src/engine/index.ts';
+import { maxSealedLayers } from '../../src/volume/bounds.ts';
 import { EngineBench, mib, nbdUri, qemuIo, sha256, TestVolume } from './engine-fixture.ts';
 
 let bench: EngineBench;
@@ -295,4 +296,28 @@ test('what the storage daemons said is in the log directory', async () => {
   await expect((await a.engine.prepareHead(volume.id)).serve(spec)).rejects.toThrow();
   const log = await readFile(`${a.options.logDirectory}/qemu-${volume.id}.log`, 'utf8');
   expect(log).toMatch(/No such file/);
+});
+
+test('a head over the longest chain that a record may have starts, and reads every layer', async () => {
+  const node = await bench.node('a');
+  const volume = new TestVolume();
+  const sealed = [];
+  for (let i = 0; i <= maxSealedLayers; i++) sealed.push(await volume.open(node));
+  const open = await volume.open(node);
+  // One layer after the other was written by a head of its own; here the oldest and the newest.
+  for (const [i, layer] of [sealed[0], sealed.at(-1)].entries()) {
+    if (layer === undefined) continue;
+    const image = {
+      driver: 'qcow2',
+      file: { driver: 'file', filename: node.engine.layers.path(layer.layer) },
+    };
+    await qemuIo(`json:${JSON.stringify(image)}`, `write -P ${i + 1} ${i}M 64k`);
+  }
+  const head = await (await node.engine.prepareHead(volume.id)).serve(
+    volume.spec(sealed, open, 's1'),
+  );
+  expect(head.state.sealed).toHaveLength(maxSealedLayers + 1);
+  const uri = nbdUri(node.engine.attachSocket(volume.id), 's1');
+  await qemuIo(uri, 'read -P 1 0 64k', 'read -P 2 1M 64k', 'read -P 0 2M 64k', 'write -P 3 3M 4k');
+  expect(await head.stop(5000)).toBe(true);
 });

@@ -149,3 +149,21 @@ test('a replica server is killed alone: its daemon restarts it, and the volume s
   expect(members(await volume.mended())).toHaveLength(3);
   await volume.expectIdenticalCopies();
 });
+
+test('a head that dies again and again begins no epochs without end, and serves when it lives', async () => {
+  let { epoch } = await volume.mended();
+  const node = cluster.node('n1');
+  let waitedMs = 0;
+  for (let death = 1; death <= 8; death += 1) {
+    const began = performance.now();
+    node.kill('head');
+    const served = (state: VolumeState) => state.head === 'n1' && state.epoch > epoch;
+    ({ epoch } = await volume.waitFor(served, 60_000));
+    await expect.poll(() => node.pids('head').length).toBe(1);
+    waitedMs = performance.now() - began;
+  }
+  // The pauses double from 0.1 s at the third death on; a start alone takes 0.2 s.
+  expect(waitedMs).toBeGreaterThan(2_500);
+  await cluster.underFio(consumer, async () => sleep(500));
+  await volume.expectIdenticalCopies();
+});

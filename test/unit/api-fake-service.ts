@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { createApi } from '../../src/api/server.ts';
 import type { Endpoint, NodeEvent, NodeService, PeerService, Work } from '../../src/api/service.ts';
+import type { Verification } from '../../src/cluster/verify.ts';
 import { HyperscaleError } from '../../src/errors.ts';
 import { policyNamed } from '../../src/volume/policy.ts';
 import type { NodeView, Replica, SealedLayer, Volume } from '../../src/volume/types.ts';
+import { FakeOperator } from './api-fake-operator.ts';
 
 /** Records for tests, and a node service without a cluster under it. */
 
@@ -104,11 +106,26 @@ export class FakeService implements NodeService {
   events: NodeEvent[] = [];
   listeners = new Set<(event: NodeEvent) => void>();
   calls: unknown[][] = [];
+  verification: Verification = {
+    id: '',
+    name: '',
+    result: 'equal',
+    summary: 'Every copy of every sealed layer is what was sealed.',
+    layers: [],
+    findings: [],
+  };
   /** Called instead of answering an attach. */
   attachHook: ((signal: AbortSignal) => Promise<Endpoint>) | null = null;
 
   storeConnected() {
     return this.connected;
+  }
+
+  quarantined: string | null = null;
+  readonly recovery = null;
+
+  quarantine() {
+    return this.quarantined;
   }
 
   nodes() {
@@ -169,6 +186,16 @@ export class FakeService implements NodeService {
     return value;
   }
 
+  async verify(
+    idOrName: string,
+    wishes: { seal: boolean; repair: boolean },
+    _signal: AbortSignal,
+  ): Promise<Verification> {
+    this.calls.push(['verify', idOrName, wishes]);
+    const { id, name } = this.volume(idOrName).value;
+    return { ...this.verification, id, name };
+  }
+
   async deleteVolume(idOrName: string) {
     const { value } = this.volume(idOrName);
     const [first] = value.attachments;
@@ -203,6 +230,8 @@ export class FakeService implements NodeService {
     }
   }
 
+  readonly operator = new FakeOperator(this.calls, (id) => this.volume(id).value);
+
   readonly peer: PeerService = {
     prepareLayer: async (request) => {
       this.calls.push(['prepareLayer', request]);
@@ -226,6 +255,7 @@ export class FakeService implements NodeService {
       root: 'r',
       chunks: Array.from({ length: 50_000 }, () => 'f'.repeat(64)),
     }),
+    verifyLayer: async () => ({ state: 'missing' }),
     readLayer: async ({ length }) => Buffer.alloc(length, 7),
     work: () => this.workList,
     attach: async (id) => this.#endpoint(this.volume(id).value, 'n1'),
@@ -234,6 +264,15 @@ export class FakeService implements NodeService {
     },
     seal: async (id) => {
       this.calls.push(['peer-seal', id]);
+    },
+    inspect: async () => ({
+      ...{ node: 'n1', pool: 'pool-n1', boot: 'boot-n1', layers: [], strays: [], fences: [] },
+      ...{ burnt: [], heads: [], proxies: [], gateways: [], exports: [] },
+      ...{ spares: 0, quarantined: [] },
+    }),
+    quarantine: async ({ path }) => ({ path: `quarantine/${path}` }),
+    revoked: async (request) => {
+      this.calls.push(['revoked', request]);
     },
   };
 

@@ -199,6 +199,7 @@ describe('the API over the Unix socket', () => {
     expect(routes.sort()).toEqual(
       [
         'get /v1/health',
+        'post /v1/cluster/recover',
         'get /v1/cluster',
         'get /v1/nodes',
         'get /v1/nodes/{name}',
@@ -212,6 +213,12 @@ describe('the API over the Unix socket', () => {
         'post /v1/volumes/{volume}/attachments',
         'delete /v1/volumes/{volume}/attachments/{host}',
         'post /v1/volumes/{volume}/seal',
+        'post /v1/volumes/{volume}/verify',
+        'post /v1/cluster/fsck',
+        'get /v1/nodes/{name}/removal',
+        'delete /v1/nodes/{name}',
+        'get /v1/volumes/{volume}/loss',
+        'post /v1/volumes/{volume}/force',
         'get /v1/work',
         'get /v1/events',
       ].sort(),

@@ -83,12 +83,13 @@ describe('jobsFor', () => {
       layer: 'layer-1',
       epoch: 1,
       from: 'n2',
+      others: ['n3'],
       root: 'root-1',
       state: 'unverified',
       ofMerge: false,
     };
     expect(jobsFor(record({ chain }), self('n1'), up())).toEqual([job]);
-    const other = [{ ...job, from: 'n3' }];
+    const other = [{ ...job, from: 'n3', others: [] }];
     expect(jobsFor(record({ chain }), self('n1'), up('n2'))).toEqual(other);
     expect(jobsFor(record({ chain }), self('n1'), up('n2', 'n3'))).toEqual([]);
   });

@@ -88,7 +88,7 @@ describe('what belongs to another epoch or session goes first', () => {
   });
 
   test('a proxy of a revoked session, or to a node that does not write any more, is stopped', () => {
-    const proxy = { session: 'session-n2', headNode: 'n1' };
+    const proxy = { session: 'session-n2', headNode: 'n1', epoch: 1 };
     const local = { proxy };
     expect(duty({ volume: shared, self: 'n2', local })).toBeNull();
     expect(duty({ volume: opened, self: 'n2', local })).toEqual({ kind: 'stop-proxy' });
@@ -100,13 +100,15 @@ describe('what belongs to another epoch or session goes first', () => {
     expect(duty({ volume: idle, self: 'n2', local })).toBeNull();
   });
 
-  test('a gateway of a revoked session, or of no head, is stopped; not in the middle of a roll', () => {
+  test('a gateway is stopped when its session is revoked or the head is elsewhere, not when the head dies', () => {
     const gateways = ['session-n2'];
     const all = { head: head(l1, { sessions: ['session-n1', 'session-n2'] }), gateways };
     expect(duty({ volume: shared, local: all })).toBeNull();
     const stop: Duty = { kind: 'stop-gateway', session: 'session-n2' };
     expect(duty({ volume: opened, local: all })).toEqual(stop);
     expect(duty({ volume: record(both), self: 'n3', local: { gateways } })).toEqual(stop);
+    const dead = { gateways, openLayerBurnt: true };
+    expect(duty({ volume: shared, local: dead })).toEqual({ kind: 'roll', reason: 'head-died' });
     const rolling = record({ ...both, tail: opening(l2, l1) });
     expect(duty({ volume: rolling, local: { gateways } })).toEqual({ kind: 'complete-roll' });
     const revoked = record({ ...n1Attached, tail: opening(l2, l1) });
@@ -296,11 +298,20 @@ describe('open, at a consumer elsewhere', () => {
   const taken: Duty = { kind: 'begin-fencing', writer: 'n1', revoke: ['n1'] };
 
   test('its endpoint is forwarded to the head, once', () => {
-    const proxy: Duty = { kind: 'start-proxy', headNode: 'n1', session: 'session-n2' };
+    const forward = { headNode: 'n1', session: 'session-n2', epoch: 1 };
+    const proxy: Duty = { kind: 'start-proxy', ...forward };
     expect(duty({ volume: shared, self: 'n2' })).toEqual(proxy);
-    const local = { proxy: { session: 'session-n2', headNode: 'n1' } };
-    expect(duty({ volume: shared, self: 'n2', local })).toBeNull();
+    expect(duty({ volume: shared, self: 'n2', local: { proxy: forward } })).toBeNull();
     expect(duty({ volume: opened, self: 'n2' })).toBeNull();
+  });
+
+  test('its gateway is asked for again in each epoch, and by a daemon that did not see it', () => {
+    const earlier = { headNode: 'n1', session: 'session-n2', epoch: null };
+    const again: Duty = { kind: 'start-proxy', ...earlier, epoch: 1 };
+    expect(duty({ volume: shared, self: 'n2', local: { proxy: earlier } })).toEqual(again);
+    const later = record({ ...both, tail: open(2, ['n1', 'n2']) });
+    const known = { proxy: { ...earlier, epoch: 1 } };
+    expect(duty({ volume: later, self: 'n2', local: known })).toEqual({ ...again, epoch: 2 });
   });
 
   test('a writer that is down or rebooted is taken over by the first live host', () => {

@@ -203,7 +203,7 @@ describe('an unavailable volume', () => {
     expect(made.state).toBe('unavailable');
     expect(made.findings[0]).toMatchObject({
       what: 'Layer 2 has no clean copy on a node that is up.',
-      action: 'Bring n1 back.',
+      action: 'Bring n1 back. If that is not possible: hscli volume force db1',
     });
     expect(made.summary).toBe('Layer 2 has no clean copy on a node that is up; 1 more finding.');
   });
@@ -228,7 +228,9 @@ describe('an unavailable volume', () => {
     };
     const made = report({ tail }, without('n1', 'n2'));
     expect(made.state).toBe('unavailable');
-    expect(made.findings[0]?.action).toBe('Bring n1 and n2 back.');
+    expect(made.findings[0]?.action).toBe(
+      'Bring n1 and n2 back. If that is not possible: hscli volume force db1',
+    );
     const rebooted = (name: string): NodeView => {
       const node = nodeUp(name);
       return { ...node, lease: node.lease && { ...node.lease, boot: 'later' } };

@@ -31,7 +31,12 @@ export function clusterRoutes(app: App, service: NodeService): void {
       },
     },
     async () => ({
-      status: service.storeConnected() ? ('ok' as const) : ('store-unavailable' as const),
+      status:
+        service.quarantine() !== null
+          ? ('quarantined' as const)
+          : service.storeConnected()
+            ? ('ok' as const)
+            : ('store-unavailable' as const),
       node: service.nodeName,
       version: service.version,
     }),

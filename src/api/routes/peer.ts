@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import type { App } from '../app.ts';
+import { clientGone } from '../client-gone.ts';
 import type { NodeService } from '../service.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -39,6 +40,16 @@ export function peerRoutes(app: App, service: NodeService): void {
     peer.manifest(request.body),
   );
   app.post(
+    '/verifyLayer',
+    {
+      schema: {
+        ...hide,
+        body: Type.Object({ ...layer, root: Type.Union([Type.String(), Type.Null()]) }, closed),
+      },
+    },
+    (request, reply) => peer.verifyLayer(request.body, clientGone(reply)),
+  );
+  app.post(
     '/readLayer',
     {
       schema: {
@@ -70,4 +81,22 @@ export function peerRoutes(app: App, service: NodeService): void {
     await peer.seal(request.body.volume);
     return reply.code(204).send();
   });
+  app.post(
+    '/inspect',
+    { schema: { ...hide, body: Type.Object({ volume: Type.Optional(Id) }, closed) } },
+    (request) => peer.inspect(request.body),
+  );
+  app.post(
+    '/quarantine',
+    { schema: { ...hide, body: Type.Object({ path: Type.String({ maxLength: 1000 }) }, closed) } },
+    (request) => peer.quarantine(request.body),
+  );
+  app.post(
+    '/revoked',
+    { schema: { ...hide, body: Type.Object({ volume: Id, session: Id }, closed) } },
+    async (request, reply) => {
+      await peer.revoked(request.body);
+      return reply.code(204).send();
+    },
+  );
 }

@@ -4,6 +4,7 @@ import { checkVolumeName, checkVolumeSize } from '../../volume/names.ts';
 import { policyNamed } from '../../volume/policy.ts';
 import type { App } from '../app.ts';
 import { clientGone } from '../client-gone.ts';
+import { DetachQuery } from '../operator-schemas.ts';
 import { AttachmentParams, AttachVolume, CreateVolume, VolumeParams } from '../request-schemas.ts';
 import {
   EndpointShape,
@@ -166,12 +167,15 @@ export function volumeRoutes(app: App, service: NodeService): void {
         summary: 'Detach; answers when nothing of it is left, also when nothing was attached',
         tags: ['volumes'],
         params: AttachmentParams,
+        querystring: DetachQuery,
         response: { 204: done, ...problem },
       },
     },
     async (request, reply) => {
       const { volume, host } = request.params;
-      await service.detach(volume, host, clientGone(reply));
+      const gone = clientGone(reply);
+      if (request.query.force === 'true') await service.operator.forceDetach(volume, host, gone);
+      else await service.detach(volume, host, gone);
       return reply.code(204).send(null);
     },
   );

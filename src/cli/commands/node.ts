@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { NodeAnswer } from '../../api/schemas.ts';
 import { contextOf, type Io } from '../context.ts';
 import { type Column, fields, formatList, formatTime, table } from '../format.ts';
+import { removeCommand } from '../retire.ts';
 import { formatBytes } from '../size.ts';
 
 const columns: Column<NodeAnswer>[] = [
@@ -36,6 +37,7 @@ export function nodeCommands(program: Command, io: Io): void {
       const context = contextOf(io, command);
       await context.print(await context.client.node(name), nodeText);
     });
+  removeCommand(node, io);
 }
 
 function copies(node: NodeAnswer): number {

@@ -2,8 +2,11 @@ import type { Command } from 'commander';
 import type { LayerAnswer, VolumeAnswer } from '../../api/schemas.ts';
 import { confirmDelete } from '../confirm.ts';
 import { contextOf, type Io } from '../context.ts';
+import { forceCommand } from '../force.ts';
 import { type Column, formatList, table } from '../format.ts';
 import { formatBytes, parseSize } from '../size.ts';
+import { verifyVolume } from '../verify.ts';
+import { throwUnlessEqual, verificationText } from '../verify-text.ts';
 import { reportText, volumeText } from '../volume-text.ts';
 import { watchVolume } from '../watch.ts';
 
@@ -101,14 +104,17 @@ export function volumeCommands(program: Command, io: Io): void {
     .description('end the use of a volume on a node; what is not attached is no error')
     .argument(...which)
     .option('--node <node>', 'the node of the consumer (default: this one)')
+    .option('--force', 'do not ask that node: revoke at once, wait until its consumer is shut out')
     .addHelpText(
       'after',
-      '\nExamples:\n  hscli volume detach db1\n  hscli volume detach db1 --node n2',
+      '\nExamples:\n  hscli volume detach db1\n  hscli volume detach db1 --node n2\n' +
+        '  hscli volume detach db1 --node n2 --force    when n2 is cut off',
     )
-    .action(async (name: string, options: { node?: string }, command: Command) => {
+    .action(async (name: string, options: { node?: string; force?: true }, command: Command) => {
       const context = contextOf(io, command);
       const host = options.node ?? (await context.client.thisNode());
-      await context.client.detach(name, host);
+      if (options.force === true) await context.client.forceDetach(name, host);
+      else await context.client.detach(name, host);
       await context.print({ volume: name, host }, () => `${name} is not attached on ${host}.\n`);
     });
   volume
@@ -150,6 +156,27 @@ export function volumeCommands(program: Command, io: Io): void {
       await context.print(await context.client.health(name), reportText);
     });
   volume
+    .command('verify')
+    .description('read every copy of every layer anew, compare, and say what is damaged')
+    .argument(...which)
+    .option('--repair', 'mend what is damaged from copies that are proven')
+    .option('--seal', 'seal the open layer first, so that it is compared too')
+    .addHelpText(
+      'after',
+      '\nExit status: 0 when all copies are equal, 9 when damage is left, 6 when not all could be\n' +
+        'compared. Waits for ever unless --timeout says how long.\n' +
+        '\nExamples:\n  hscli volume verify db1\n  hscli volume verify db1 --repair --seal',
+    )
+    .action(
+      async (name: string, options: { repair?: boolean; seal?: boolean }, command: Command) => {
+        const context = contextOf(io, command, 0);
+        const wishes = { seal: options.seal === true, repair: options.repair === true };
+        const verified = await verifyVolume(context, name, wishes);
+        await context.print(verified, verificationText);
+        throwUnlessEqual(verified);
+      },
+    );
+  volume
     .command('seal')
     .description('seal the layer that is being written and begin a new one')
     .argument(...which)
@@ -161,4 +188,5 @@ export function volumeCommands(program: Command, io: Io): void {
         (v) => `Sealed; ${v.name} is at epoch ${v.epoch} now.\n`,
       );
     });
+  forceCommand(volume, io);
 }

@@ -92,8 +92,6 @@ function obey(world: World, node: WorldNode, duty: Duty): void {
       return;
     case 'stop-gateway':
       node.gateways.delete(duty.session);
-      for (const other of world.nodes)
-        if (other.proxy?.session === duty.session) other.proxy = null;
       return;
     case 'open':
       world.change((v) => prepareOpen(v, node.name, next()));
@@ -129,7 +127,7 @@ function obey(world: World, node: WorldNode, duty: Duty): void {
     case 'start-proxy':
       if (!world.headOn(duty.headNode)?.sessions.includes(duty.session)) return;
       world.node(duty.headNode).gateways.add(duty.session);
-      node.proxy = { session: duty.session, headNode: duty.headNode };
+      node.proxy = { session: duty.session, headNode: duty.headNode, epoch: duty.epoch };
       return;
     case 'begin-fencing':
       world.change((v) => beginFencing(v, node.name, duty.revoke));

@@ -23,7 +23,7 @@ export type WorldNode = {
   burnt: Set<string>;
   duty: Task | null;
   background: Task | null;
-  proxy: { session: string; headNode: NodeName } | null;
+  proxy: { session: string; headNode: NodeName; epoch: number } | null;
   gateways: Set<string>;
 };
 

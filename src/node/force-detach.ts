@@ -1,0 +1,119 @@
+import { errorText, HyperscaleError } from '../errors.ts';
+import { detach } from '../volume/attach.ts';
+import { attachmentOn, unsealedLayer, writerOf } from '../volume/queries.ts';
+import type { Volume } from '../volume/types.ts';
+import type { Agent } from './agent.ts';
+import type { VolumeWorker } from './volume-worker.ts';
+
+/** Beyond this the caller is told what is waited for; the revocation stays. */
+const settleTimeoutMs = 30_000;
+/** The head's node is asked again after this time when it did not answer. */
+const askAgainMs = 1_000;
+
+/**
+ * Revokes an attachment in the record, without asking its host, and waits until the old consumer can
+ * change nothing any more (protocol review, rule 4): the head's node has removed its export, or the
+ * epoch in which it was served has ended.
+ */
+export async function forceDetach(
+  agent: Agent,
+  id: string,
+  host: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { environment, events, self } = agent.context;
+  const worker = agent.worker(id);
+  let session: string | undefined;
+  const revoked = await worker.change((v) => {
+    session = attachmentOn(v, host)?.session;
+    return detach(v, host);
+  });
+  if (session !== undefined) {
+    events.emit(
+      'volume.revoked',
+      `The attachment of ${revoked.name} on ${host} was revoked on ${self.node}.`,
+      {
+        volume: id,
+      },
+    );
+  }
+  const served = unsealedLayer(revoked);
+  if (served === null || (session === undefined && served.writer !== host)) return;
+  const late = new AbortController();
+  const cancel = environment.after(settleTimeoutMs, () => late.abort());
+  const either = AbortSignal.any([signal, late.signal]);
+  const ended = () => epochEnded(worker.volume, served.id);
+  try {
+    const waits = [worker.waitUntil(ended, either)];
+    if (served.writer !== host && session !== undefined) {
+      waits.push(untilRevoked(agent, id, served.writer, session, either));
+    }
+    await Promise.any(waits);
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    throw stillWaiting(worker.volume ?? revoked, host, served.writer, error);
+  } finally {
+    cancel();
+    late.abort();
+  }
+}
+
+/** The layer that was being written is sealed, given up, or its volume gone. */
+function epochEnded(volume: Volume | undefined, layer: string): boolean {
+  if (volume === undefined) return true;
+  const unsealed = unsealedLayer(volume);
+  return unsealed?.id !== layer;
+}
+
+async function untilRevoked(
+  agent: Agent,
+  volume: string,
+  node: string,
+  session: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { self, peers, environment } = agent.context;
+  const request = { volume, session };
+  for (;;) {
+    signal.throwIfAborted();
+    try {
+      if (node === self.node) {
+        const worker = agent.worker(volume);
+        return await worker.waitUntil(() => servesNot(worker, session), signal);
+      }
+      return await peers.of(node, { signal }).revoked(request);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      await new Promise<void>((resolve) => environment.after(askAgainMs, resolve));
+    }
+  }
+}
+
+/** The head here exports the session no longer, and no new one will. */
+export function servesNot({ head, volume, context }: VolumeWorker, session: string): boolean {
+  if (head !== null) return !head.state.sessions.includes(session);
+  return volume === undefined || writerOf(volume) !== context.self.node;
+}
+
+function stillWaiting(
+  volume: Volume,
+  host: string,
+  writer: string,
+  cause: unknown,
+): HyperscaleError {
+  const own = writer === host;
+  return new HyperscaleError(
+    'timeout',
+    `volume ${volume.name} is detached from ${host} in the record, but its old consumer may still write: ` +
+      (own
+        ? `${host} itself serves it and its epoch has not been ended`
+        : `${writer}, which serves it, has not said that its export is gone`),
+    {
+      hint: own
+        ? `It ends when ${host} answers, or when its lease has run out and the volume is taken over: attach it on another node. See hscli volume show ${volume.name}.`
+        : `It ends when ${writer} answers, or when the volume is taken over from it. See hscli volume show ${volume.name}.`,
+      values: { volume: volume.id, host, writer, cause: errorText(cause) },
+      cause,
+    },
+  );
+}
