@@ -31,7 +31,15 @@ export interface Trace {
 }
 
 /** Thrown by a checker: a promise was broken. Ends the history as failed. */
-export class Violation extends Error {}
+export class Violation extends Error {
+  /** The first one of the history that runs, whoever may have caught it. */
+  static first: Violation | null = null;
+
+  constructor(message: string) {
+    super(message);
+    Violation.first ??= this;
+  }
+}
 
 export type Core = { random: Random; scheduler: Scheduler; trace: Trace };
 

@@ -1,0 +1,33 @@
+import type { Volume } from '../../src/volume/types.ts';
+import type { BlockHistory } from './checker-blocks.ts';
+import type { Disk } from './disk.ts';
+
+/** What is known of one volume. */
+export type Known = {
+  id: string;
+  record: Volume | null;
+  history: BlockHistory;
+  /** What each layer holds since it was sealed, for ever; by layer id. */
+  sealed: Map<string, number[]>;
+  /** Layers that a head has opened. */
+  opened: Set<string>;
+  /** Sessions whose detach was answered. */
+  detached: Set<string>;
+  /** The newest epoch in which a head has completed a write. */
+  servedEpoch: number;
+};
+
+/** What the parts of the checker share. */
+export interface Checks {
+  readonly disks: readonly Disk[];
+  readonly counts: { sealed: number };
+  fail(text: string): never;
+  known(volume: string): Known;
+  diskOf(node: string): Disk | undefined;
+  isRotten(node: string, layer: string): boolean;
+}
+
+/** As ids are shown. */
+export function short(id: string): string {
+  return id.slice(0, 8);
+}

@@ -1,0 +1,265 @@
+import type { HeadSpec, LayerKey } from '../../src/engine/engine.ts';
+import type { Volume } from '../../src/volume/types.ts';
+import { BlockHistory } from './checker-blocks.ts';
+import { checkFinal } from './checker-final.ts';
+import { type Checks, type Known, short } from './checker-known.ts';
+import { checkRecord } from './checker-record.ts';
+import { type Core, type Machine, Violation } from './core.ts';
+import type { Copy, Disk } from './disk.ts';
+import { rotten } from './disk.ts';
+import type { BlockRequest } from './engine-connection.ts';
+import { frozenAt } from './engine-process.ts';
+
+/**
+ * After a whole machine stood still, its heads may answer reads until its watchdog has looked
+ * (every 0.2 s) and asked (0.8 s): nothing that lives on the machine can prevent that.
+ */
+const thawGraceMs = 1_300;
+
+export type BegunRead = { volume: string; block: number; floor: number; begun: number };
+
+/** Holds every step of a history against the promises. Its first violation ends the history. */
+export class Checker implements Checks {
+  /** Set by `createProcesses`. */
+  disks: Disk[] = [];
+  /** Set by `createProcesses`: whether a head that lives serves the session. */
+  headServes: (volume: string, session: string) => boolean = () => false;
+  /** Called after every step of a record, when it was checked. */
+  onStep: (next: Volume) => void = () => undefined;
+  /** Set by `createProcesses`: the heads that live. */
+  heads: () => { machine: Machine; spec: HeadSpec }[] = () => [];
+  readonly #core: Core;
+  readonly #volumes = new Map<string, Known>();
+  readonly #rotten = new Set<string>();
+  /** When a member of a layer first answered an error, by layer. */
+  readonly #failed = new Map<string, number>();
+  #newest = 0;
+  /** What was checked; a history that checks nothing proves nothing. */
+  readonly counts = { reads: 0, writes: 0, sealed: 0, records: 0, excused: 0 };
+
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  fail(text: string): never {
+    this.#core.trace.note('checker', text);
+    throw new Violation(text);
+  }
+
+  known(id: string): Known {
+    const present = this.#volumes.get(id);
+    if (present !== undefined) return present;
+    const fresh: Known = {
+      id,
+      record: null,
+      history: new BlockHistory(),
+      sealed: new Map(),
+      opened: new Set(),
+      detached: new Set(),
+      servedEpoch: 0,
+    };
+    this.#volumes.set(id, fresh);
+    return fresh;
+  }
+
+  diskOf(node: string): Disk | undefined {
+    return this.disks.find((d) => d.machine.name === node);
+  }
+
+  isSealed(layer: string): boolean {
+    return [...this.#volumes.values()].some((v) => v.sealed.has(layer));
+  }
+
+  isRotten(node: string, layer: string): boolean {
+    return this.#rotten.has(`${node}/${layer}`);
+  }
+
+  rotted(machine: Machine, layer: string): void {
+    this.#rotten.add(`${machine.name}/${layer}`);
+  }
+
+  // What consumers do.
+
+  /** A consumer issues a write. @returns its number, which is what the block will hold. */
+  issue(volume: string, block: number, session: string): number {
+    const { history, record } = this.known(volume);
+    const attached = new Set(record?.attachments.map((a) => a.session));
+    history.endAbandoned(this.#newest, (s) => attached.has(s) || this.headServes(volume, s));
+    this.#newest += 1;
+    history.issue(this.#newest, block, session);
+    return this.#newest;
+  }
+
+  acknowledged(volume: string, value: number): void {
+    this.counts.writes += 1;
+    this.known(volume).history.acknowledge(value, this.#newest);
+  }
+
+  /** The consumer of an unanswered write is gone and repeats it no more. */
+  abandoned(volume: string, value: number): void {
+    this.known(volume).history.abandon(value);
+  }
+
+  readBegun(volume: string, block: number, _machine: Machine): BegunRead {
+    const floor = this.known(volume).history.floor(block);
+    return { volume, block, floor, begun: this.#core.scheduler.now() };
+  }
+
+  readEnded({ volume, block, floor, begun }: BegunRead, value: number): void {
+    if (value === rotten) return;
+    const { history } = this.known(volume);
+    const wrong = history.wrong(block, value, floor);
+    const thawed = Math.max(...this.disks.map((d) => frozenAt(d.machine)));
+    if (wrong !== null && thawed + thawGraceMs > begun) {
+      this.counts.excused += 1;
+      return;
+    }
+    if (wrong !== null) this.fail(`a read of block ${block} of ${short(volume)} returned ${wrong}`);
+    this.counts.reads += 1;
+    history.seen(value);
+  }
+
+  /** The daemon has answered that a session is detached: nothing of it may land any more. */
+  detached(volume: string, session: string): void {
+    this.known(volume).detached.add(session);
+  }
+
+  // What heads and disks do.
+
+  headStarted(machine: Machine, { volume, open, sealed }: HeadSpec): void {
+    const known = this.known(volume);
+    const { opened } = known;
+    for (const { layer, peers } of sealed) {
+      const node = peers[0]?.node ?? machine.name;
+      const content = known.sealed.get(layer.layer);
+      const held = this.diskOf(node)?.copies.get(layer.layer)?.cached;
+      if (content === undefined || this.isRotten(node, layer.layer)) continue;
+      if (held?.join() !== content.join()) {
+        this.fail(
+          `a head reads layer ${layer.epoch} on ${node}: ${held?.join()}, not ${content.join()}`,
+        );
+      }
+    }
+    if (opened.has(open.layer.layer)) {
+      this.fail(
+        `layer ${open.layer.epoch} of ${short(volume)} is opened by a second head (rule 17)`,
+      );
+    }
+    opened.add(open.layer.layer);
+  }
+
+  writeTaken({ volume }: HeadSpec, value: number): void {
+    const write = this.known(volume).history.write(value);
+    if (write !== undefined) write.underWay += 1;
+  }
+
+  writeDropped(volume: string, value: number): void {
+    const write = this.known(volume).history.write(value);
+    if (write !== undefined) write.underWay -= 1;
+  }
+
+  /** A head has answered a write. */
+  writeEnded(machine: Machine, spec: HeadSpec, request: BlockRequest, ok: boolean): void {
+    this.writeDropped(spec.volume, request.value);
+    if (!ok) return;
+    const known = this.known(spec.volume);
+    const { epoch, layer } = spec.open.layer;
+    if (epoch >= known.servedEpoch) {
+      known.servedEpoch = epoch;
+      return;
+    }
+    // Harmless when the write was in the old layer before that was sealed.
+    const held = Math.abs(known.sealed.get(layer)?.[request.block] ?? 0);
+    if (held >= request.value) return;
+    this.fail(
+      `the head of epoch ${epoch} on ${machine.name} completes write ${request.value} after epoch ${known.servedEpoch} has served`,
+    );
+  }
+
+  /** A member other than the head's own node has answered an error. */
+  peerError(layer: string): void {
+    if (!this.#failed.has(layer)) this.#failed.set(layer, this.#core.scheduler.now());
+  }
+
+  /** Since when; Infinity when none has. */
+  memberFailedAt(layer: string): number {
+    return this.#failed.get(layer) ?? Infinity;
+  }
+
+  /** A block of a layer file is about to be written. */
+  wrote(machine: Machine, copy: Copy, block: number, value: number): void {
+    const { volume, layer, epoch } = copy.key;
+    const known = this.known(volume);
+    const sealed = known.record?.chain.find((l) => l.id === layer);
+    const mine = sealed?.replicas.find((r) => r.node === machine.name);
+    if (
+      mine?.state === 'clean' &&
+      copy.cached[block] !== value &&
+      !this.isRotten(machine.name, layer)
+    ) {
+      this.fail(
+        `block ${block} of the clean copy of layer ${epoch} on ${machine.name} changes from ${copy.cached[block]} to ${value} (rule 4)`,
+      );
+    }
+    const session = known.history.write(value)?.session;
+    const tail = known.record?.tail;
+    const open = tail?.phase === 'open' && tail.layer.id === layer;
+    if (open && session !== undefined && known.detached.has(session)) {
+      this.fail(
+        `write ${value} of a session whose detach was answered lands in epoch ${epoch} (rule 15)`,
+      );
+    }
+  }
+
+  /** A layer file is about to be removed. */
+  removed(machine: Machine, { layer, epoch, volume }: LayerKey): void {
+    const record = this.known(volume).record;
+    if (record === null || record.tail.phase === 'deleting') return;
+    const { tail, chain } = record;
+    const read = this.heads().some(
+      ({ machine: host, spec }) =>
+        tail.phase === 'open' &&
+        spec.open.layer.layer === tail.layer.id &&
+        spec.sealed.some(
+          (s) => s.layer.layer === layer && (s.peers[0]?.node ?? host.name) === machine.name,
+        ),
+    );
+    if (read) this.fail(`${machine.name} deletes layer ${epoch} under the head that reads it`);
+    const replica = chain
+      .find((l) => l.id === layer)
+      ?.replicas.find((r) => r.node === machine.name);
+    if (replica !== undefined && replica.state !== 'copying') {
+      this.fail(`${machine.name} deletes its ${replica.state} copy of layer ${epoch} (rule 7)`);
+    }
+    const unsealed =
+      tail.phase === 'open'
+        ? [tail.layer]
+        : tail.phase === 'fencing'
+          ? [tail.unsealed]
+          : tail.phase === 'opening'
+            ? [tail.next, ...(tail.closing === null ? [] : [tail.closing])]
+            : [];
+    if (unsealed.some((l) => l.id === layer && l.members.some((m) => m.node === machine.name))) {
+      this.fail(`${machine.name} deletes its file of epoch ${epoch}, which is not sealed`);
+    }
+  }
+
+  // What the store does.
+
+  /** A record was created, swapped or removed. */
+  onRecord(previous: Volume | null | undefined, next: Volume | null | undefined): void {
+    const id = next?.id ?? previous?.id;
+    if (id === undefined) return;
+    const known = this.known(id);
+    known.record = next ?? null;
+    this.counts.records += 1;
+    if (next == null) return;
+    checkRecord(this, known, previous ?? null, next);
+    this.onStep(next);
+  }
+
+  /** At the end of a history, when everything is up, quiet and healed. */
+  final(volumes: readonly Volume[]): void {
+    checkFinal(this, volumes);
+  }
+}

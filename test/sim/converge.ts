@@ -1,0 +1,108 @@
+import { describeVolume } from '../../src/volume/health.ts';
+import type { Volume } from '../../src/volume/types.ts';
+import { Violation } from './core.ts';
+import type { User } from './workload.ts';
+import type { World } from './world.ts';
+
+/** After the last fault everything is in order again within this time, milliseconds. */
+const convergeWithinMs = 120_000;
+const lookEveryMs = 250;
+
+/** Ends all faults, boots everything. */
+export function healEverything(world: World): void {
+  const { processes, network, etcd, nodes, core } = world;
+  core.trace.note('history', 'no more faults');
+  network.healAll();
+  etcd.start();
+  etcd.wake();
+  world.duplicates = 0;
+  for (const node of nodes) {
+    node.lagMs = 0;
+    node.thaw();
+    node.thawDaemon();
+    node.boot();
+    const disk = processes.disk(node.machine);
+    disk.setFull(false);
+    disk.failWrites(0);
+    disk.slow(0);
+    processes.setSpawnFailures(node.machine, 0);
+  }
+}
+
+/**
+ * Sees to it that every volume comes back into order by itself: guests finish what they asked for,
+ * a volume that nobody uses can be attached, all copies become clean, all work ends.
+ */
+export async function converge(world: World, users: readonly User[]): Promise<void> {
+  const { scheduler } = world.core;
+  const until = scheduler.now() + convergeWithinMs;
+  for (const user of users) await serve(world, user, until);
+  for (;;) {
+    const waiting = unfinished(world);
+    if (waiting.length === 0) return;
+    if (scheduler.now() > until) {
+      throw new Violation(
+        `not in order after ${convergeWithinMs / 1_000} s: ${waiting.join('; ')}`,
+      );
+    }
+    await scheduler.sleep(lookEveryMs);
+  }
+}
+
+/** The user's guest runs and everything it asked for is answered. */
+async function serve(world: World, user: User, until: number): Promise<void> {
+  const { scheduler, random } = world.core;
+  if (user.id === null || user.record() === undefined) return;
+  while (scheduler.now() < until) {
+    user.bury();
+    if (user.record()?.tail.phase === 'deleting') return;
+    const { consumer } = user;
+    if (consumer === null) {
+      await user.startGuest(random.pick(world.nodes));
+      await scheduler.sleep(lookEveryMs);
+      continue;
+    }
+    consumer.pause();
+    if (await settlesWithin(world, consumer, 5_000)) {
+      consumer.resume();
+      await scheduler.sleep(random.int(500, 2_000));
+      consumer.pause();
+      if (await settlesWithin(world, consumer, 20_000)) return;
+    }
+  }
+  throw new Violation(`the guest of ${user.name} is not served after the last fault`);
+}
+
+async function settlesWithin(
+  { core }: World,
+  consumer: { settled(): Promise<void>; running: boolean },
+  milliseconds: number,
+): Promise<boolean> {
+  const settled = consumer.settled().then(() => consumer.running);
+  return Promise.race([settled, core.scheduler.sleep(milliseconds).then(() => false)]);
+}
+
+/** What is not as it should be in the end, one sentence each. */
+function unfinished(world: World): string[] {
+  const views = world.nodeViews();
+  if (views.length < world.nodes.length || views.some((n) => n.lease === null)) {
+    return ['a node is down'];
+  }
+  return world.volumes().flatMap((volume) => {
+    const report = describeVolume(volume, views, []);
+    const { name, tail } = volume;
+    if (tail.phase === 'deleting') return [`${name} is not deleted`];
+    if (report.state !== 'healthy') return [`${name}: ${report.summary}`];
+    return [...work(volume)].map((text) => `${name}: ${text}`);
+  });
+}
+
+function* work(volume: Volume): Generator<string> {
+  if (volume.merge !== null) yield 'a merge is under way';
+  if (volume.garbage.length > 0) yield 'garbage is left';
+  if (volume.chain.length > volume.policy.maxLayers) yield 'the chain is too long';
+  if (volume.chain.some((l) => l.replicas.some((r) => r.state !== 'clean'))) {
+    yield 'a copy is not clean';
+  }
+  if (volume.chain.some((l) => l.manifest === null)) yield 'a layer is not proven';
+}

@@ -1,0 +1,88 @@
+import { Checker } from './checker.ts';
+import { converge, healEverything } from './converge.ts';
+import { type Core, Violation } from './core.ts';
+import { FaultMaker } from './faults.ts';
+import { createMachines } from './machine.ts';
+import { SeededRandom } from './random.ts';
+import { SimScheduler } from './scheduler.ts';
+import { RingTrace } from './trace.ts';
+import { Trouble } from './trouble.ts';
+import { User } from './workload.ts';
+import { type Counts, World } from './world.ts';
+
+export type HistoryResult = {
+  seed: number;
+  ok: boolean;
+  /** The promise that was broken. */
+  error: string | null;
+  /** The last lines, when it failed or they were asked for. */
+  trace: string[];
+  /** A hash of all lines: equal for equal seeds. */
+  hash: string;
+  simulatedMs: number;
+  events: number;
+  counts: Counts;
+};
+
+/** Lines of a failing history that are shown. */
+const shownLines = 60;
+
+/** Runs one history, wholly determined by its seed. */
+export async function runHistory(
+  seed: number,
+  options: { traceLines?: number } = {},
+): Promise<HistoryResult> {
+  Violation.first = null;
+  const random = new SeededRandom(seed);
+  const scheduler = new SimScheduler();
+  const trace = new RingTrace(scheduler);
+  const core: Core = { random, scheduler, trace };
+  const checker = new Checker(core);
+  const world = new World(core, createMachines(core, random.int(3, 5)), checker);
+  let over = false;
+  play(world).then(
+    () => {
+      over = true;
+    },
+    (error: unknown) => {
+      over = true;
+      if (!(error instanceof Violation)) new Violation(`the history failed: ${String(error)}`);
+    },
+  );
+  const broken = await scheduler.run(() => over);
+  const lines = options.traceLines ?? (broken === null ? 0 : shownLines);
+  const checked = Object.entries(checker.counts).map(([what, n]) => [`checked ${what}`, n]);
+  return {
+    seed,
+    ok: broken === null,
+    error: broken === null ? null : (broken.stack ?? broken.message),
+    trace: trace.last(lines),
+    hash: trace.hash(),
+    simulatedMs: scheduler.now(),
+    events: scheduler.events(),
+    counts: { ...world.counts, ...Object.fromEntries(checked) },
+  };
+}
+
+/** A time with users and faults, and then a time in which everything must come into order. */
+async function play(world: World): Promise<void> {
+  const { random, scheduler } = world.core;
+  const users = Array.from({ length: random.int(1, 2) }, (_, i) => new User(world, `v${i + 1}`));
+  world.guests.push(...users);
+  world.start();
+  const faults = new FaultMaker(world);
+  const lives = users.map((user) => user.live());
+  await scheduler.sleep(random.int(2_000, 6_000));
+  const trouble = new Trouble(world);
+  const faulty = Promise.all([trouble.alone ? null : faults.live(), trouble.live()]);
+  await scheduler.sleep(random.int(15_000, 60_000));
+  faults.stop();
+  trouble.stop();
+  for (const user of users) user.rest();
+  healEverything(world);
+  await faulty;
+  await Promise.all(lives);
+  await converge(world, users);
+  for (const { consumer } of users) consumer?.vanish();
+  world.checker.final(world.volumes());
+}

@@ -1,0 +1,23 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { mutated } from './mutation-apply.ts';
+import { huntAll } from './mutation-run.ts';
+import { mutations } from './mutations.ts';
+
+/** Processor seconds of histories that one mutation may take to be noticed. */
+const seconds = 30;
+
+test('every mutation changes exactly one place of the code', () => {
+  for (const mutation of mutations) {
+    const path = fileURLToPath(new URL(`../../${mutation.file}`, import.meta.url));
+    const source = readFileSync(path, 'utf8');
+    expect(mutated(mutation, source)).not.toBe(source);
+  }
+});
+
+test('the simulator notices every mutation', async () => {
+  const verdicts = await huntAll(mutations, { seconds, jobs: 2, tell: () => undefined });
+  const survived = verdicts.filter((v) => v.seed === null).map((v) => v.name);
+  expect(survived).toEqual([]);
+});

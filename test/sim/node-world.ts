@@ -1,0 +1,21 @@
+import type { Checker } from './checker.ts';
+import type { Core } from './core.ts';
+import type { SimNetwork } from './network.ts';
+import type { Node } from './node.ts';
+import type { Processes } from './processes.ts';
+import type { EtcdServer } from './store-server.ts';
+
+/** What every node stands on. */
+export type NodeWorld = {
+  core: Core;
+  network: SimNetwork;
+  etcd: EtcdServer;
+  processes: Processes;
+  node(name: string): Node;
+  /** Chance of a call between nodes to be executed twice. */
+  duplicates: number;
+  repairDelayMs: number;
+  /** Daemons read their copies again and again. */
+  scrubs: boolean;
+  checker: Checker;
+};

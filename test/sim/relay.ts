@@ -1,0 +1,95 @@
+import type { GatewayHandle, ProxyHandle, ProxySpec } from '../../src/engine/engine.ts';
+import type { Core, Machine } from './core.ts';
+import type { Dial } from './engine-client.ts';
+import { NbdClient } from './engine-client.ts';
+import type { BlockRequest, BlockServer, Connection, ReplyTo } from './engine-connection.ts';
+import type { DaemonProcess } from './engine-daemon.ts';
+import { SimProcess } from './engine-process.ts';
+
+const killMs = 3;
+
+export type GatewaySpec = { volume: string; session: string; port: number };
+
+/** A process that serves one export of another process, and repeats what was not answered. */
+export class RelayProcess extends SimProcess implements BlockServer {
+  readonly session: string;
+  readonly #upstream: NbdClient;
+
+  constructor(
+    core: Core,
+    machine: Machine,
+    name: string,
+    session: string,
+    dial: (owner: SimProcess) => Dial,
+  ) {
+    super(core, machine, name);
+    this.session = session;
+    this.#upstream = new NbdClient(this, dial(this));
+  }
+
+  /** Calls back with true when it reaches what it relays. */
+  ready(timeoutMs: number, done: (open: boolean) => void): void {
+    this.#upstream.opened(timeoutMs, done);
+  }
+
+  opened(connection: Connection): boolean {
+    return connection.exportName === this.session;
+  }
+
+  serve(_connection: Connection, request: BlockRequest, reply: ReplyTo): void {
+    this.#upstream.request(request, reply);
+  }
+
+  protected override ended(): void {
+    this.#upstream.close();
+  }
+}
+
+/** What is the same for proxies and gateways, as one life of the daemon knows them. */
+class RelayHandle {
+  readonly #daemon: DaemonProcess;
+  readonly #process: RelayProcess;
+  #ending = false;
+
+  constructor(daemon: DaemonProcess, process: RelayProcess) {
+    this.#daemon = daemon;
+    this.#process = process;
+  }
+
+  onExit(listener: () => void): void {
+    const exited = () => {
+      if (!this.#ending) listener();
+    };
+    if (!this.#process.alive) this.#daemon.after(0, exited);
+    else this.#process.onGone(() => this.#daemon.whenRunning(exited));
+  }
+
+  async kill(): Promise<void> {
+    this.#ending = true;
+    await this.#daemon.wait(1);
+    this.#process.kill();
+    await this.#daemon.wait(killMs);
+  }
+}
+
+export class SimProxy extends RelayHandle implements ProxyHandle {
+  readonly spec: ProxySpec;
+
+  constructor(daemon: DaemonProcess, process: RelayProcess, spec: ProxySpec) {
+    super(daemon, process);
+    this.spec = spec;
+  }
+}
+
+export class SimGateway extends RelayHandle implements GatewayHandle {
+  readonly volume: string;
+  readonly session: string;
+  readonly port: number;
+
+  constructor(daemon: DaemonProcess, process: RelayProcess, spec: GatewaySpec) {
+    super(daemon, process);
+    this.volume = spec.volume;
+    this.session = spec.session;
+    this.port = spec.port;
+  }
+}

@@ -1,0 +1,142 @@
+import type { NodeView, Policy, Volume } from '../../src/volume/types.ts';
+import type { Checker } from './checker.ts';
+import type { Core, Machine } from './core.ts';
+import { SimNetwork } from './network.ts';
+import { Node } from './node.ts';
+import type { NodeWorld } from './node-world.ts';
+import { createProcesses } from './processes.ts';
+import { EtcdServer } from './store-server.ts';
+import { Watchdogs } from './watchdog.ts';
+
+const volumesPrefix = '/hyperscale/volumes/';
+
+/** Counts of what happened, so that one sees that a history tested something. */
+export type Counts = Record<string, number>;
+
+/** The whole simulated cluster. */
+export class World implements NodeWorld {
+  readonly core: Core;
+  readonly checker: Checker;
+  readonly machines: Machine[];
+  readonly network: SimNetwork;
+  readonly etcd: EtcdServer;
+  readonly processes: NodeWorld['processes'];
+  readonly nodes: Node[];
+  readonly counts: Counts = {};
+  readonly repairDelayMs: number;
+  /** Daemons read their copies again and again. */
+  readonly scrubs: boolean;
+  /** Who has guests that die with their machine. */
+  readonly guests: { machineDied(machine: string): void }[] = [];
+  duplicates = 0;
+  readonly #byName: Map<string, Node>;
+  readonly #newest = new Map<string, Volume>();
+
+  constructor(core: Core, machines: Machine[], checker: Checker) {
+    this.core = core;
+    this.checker = checker;
+    this.machines = machines;
+    this.repairDelayMs = core.random.pick([2_000, 6_000, 30_000]);
+    this.scrubs = core.random.chance(0.3);
+    this.network = new SimNetwork(core.random, core.scheduler);
+    this.etcd = new EtcdServer(core, (key, before, after) => this.#committed(key, before, after));
+    this.processes = createProcesses(core, this.network, machines, checker);
+    this.nodes = machines.map((machine) => new Node(this, machine));
+    this.#byName = new Map(this.nodes.map((node) => [node.machine.name, node]));
+  }
+
+  /** Starts the daemons and watchdogs. */
+  start(): void {
+    for (const node of this.nodes) node.startDaemon();
+    new Watchdogs(this, this.machines).start();
+  }
+
+  node(name: string): Node {
+    const node = this.#byName.get(name);
+    if (node === undefined) throw new Error(`there is no node ${name}`);
+    return node;
+  }
+
+  /** Cuts the power of a machine, and with it that of its guests. */
+  powerCut(node: Node): void {
+    node.powerCut();
+    for (const guests of this.guests) guests.machineDied(node.machine.name);
+  }
+
+  count(what: string): void {
+    this.counts[what] = (this.counts[what] ?? 0) + 1;
+  }
+
+  /** Volumes as etcd has them now. */
+  volumes(): Volume[] {
+    return [...this.#newest.values()];
+  }
+
+  volume(id: string): Volume | undefined {
+    return this.#newest.get(`${volumesPrefix}${id}`);
+  }
+
+  /** Nodes as some daemon that answers sees them; empty when none does. */
+  nodeViews(): NodeView[] {
+    return this.nodes.find((n) => n.service !== null)?.service?.nodes() ?? [];
+  }
+
+  #committed(key: string, before: string | null, after: string | null): void {
+    if (!key.startsWith(volumesPrefix)) return;
+    const previous = before === null ? null : (this.#newest.get(key) ?? parse(before));
+    const next = after === null ? null : parse(after);
+    if (next === null) this.#newest.delete(key);
+    else this.#newest.set(key, next);
+    this.core.trace.note('etcd', `${key.slice(volumesPrefix.length, -24)} ${line(next)}`);
+    if (next !== null && next.tail.phase !== previous?.tail.phase) {
+      this.count(`phase ${next.tail.phase}`);
+    }
+    this.checker.onRecord(previous, next);
+  }
+}
+
+function parse(text: string): Volume {
+  return JSON.parse(text) as Volume;
+}
+
+/** A record on one line of a trace. */
+function line(volume: Volume | null): string {
+  if (volume === null) return 'is removed';
+  const { tail, chain, attachments, garbage, merge } = volume;
+  const letter = { clean: '', unverified: '?', copying: '+' };
+  const layers = chain.map(
+    (l) =>
+      `${l.epoch}${l.manifest === null ? '' : '='}(${l.replicas
+        .map((r) => r.node + letter[r.state])
+        .join(' ')})`,
+  );
+  const members = (l: { epoch: number; members: { node: string }[] } | null) =>
+    l === null ? '-' : `${l.epoch}[${l.members.map((m) => m.node).join(' ')}]`;
+  const what =
+    tail.phase === 'open'
+      ? `open ${members(tail.layer)}`
+      : tail.phase === 'opening'
+        ? `opening ${members(tail.next)} closing ${members(tail.closing)} (${tail.reason})`
+        : tail.phase === 'fencing'
+          ? `fencing ${members(tail.unsealed)} by ${tail.taker}`
+          : tail.phase;
+  const on = attachments.map((a) => a.host).join(' ');
+  const rest = `${merge === null ? '' : ` merging into ${merge.into.slice(0, 4)} on ${merge.builder}`}${
+    garbage.length === 0
+      ? ''
+      : ` garbage ${garbage.map((g) => `${g.epoch}(${g.holders.map((h) => h.node).join(' ')})`).join(' ')}`
+  }`;
+  return `#${volume.epoch} ${what}; ${layers.join(' ')}; attached ${on || '-'}${rest}`;
+}
+
+/** Policies of simulated volumes: short chains, so that merges happen. */
+export function simPolicy(core: Core): Policy {
+  const reflections = core.random.pick([0, 1, 1, 2, 2] as const);
+  return {
+    name: `sim${reflections}`,
+    reflections,
+    maxIops: 10_000,
+    // With two, the roll that lets go of merged layers would make the chain too long again.
+    maxLayers: core.random.int(3, 6),
+  };
+}
