@@ -33,7 +33,6 @@ export function createNodeLease(context: {
   let wanted: NodeLease | undefined;
   /** The etcd lease in use; undefined when there is none or it is gone. */
   let lease: string | undefined;
-  let writtenText: string | undefined;
   let confirmedAt = Number.NEGATIVE_INFINITY;
   /** The revision at which the lease in use was given its record. */
   let takenAt = '0';
@@ -45,12 +44,15 @@ export function createNodeLease(context: {
     confirmedAt = Math.max(confirmedAt, sentAt);
   }
 
-  /** Is the record in etcd, as far as the watch has told, what we want it to be? */
+  /**
+   * Is the record in etcd, as far as the watch has told, what we want it to be? It may not be what we
+   * wrote last: an older write that was given up can land after it.
+   */
   function upToDate(node: NodeLease): boolean {
     return (
       lease !== undefined &&
       cache.leaseOf(node.name) === lease &&
-      writtenText === JSON.stringify(node)
+      JSON.stringify(cache.leaseValueOf(node.name)) === JSON.stringify(node)
     );
   }
 
@@ -77,7 +79,6 @@ export function createNodeLease(context: {
         lease,
       });
       cache.put(key, { text, revision: answer.header.revision, lease });
-      writtenText = text;
       if (grantedAt !== undefined) {
         // Only now: a lease that holds no record keeps nobody from taking over.
         takenAt = answer.header.revision;

@@ -166,5 +166,7 @@ export function createRecordCache(
     retired: () => [...retired.values()],
     /** The etcd lease that the node's lease record hangs on. */
     leaseOf: (name: string) => leases.get(name)?.lease,
+    /** What the node's lease record says. */
+    leaseValueOf: (name: string) => leases.get(name)?.value,
   };
 }

@@ -256,6 +256,8 @@ test("a node's lease runs out when its process is gone, and only then a fence ma
   const [a, b] = [await openStore(), await openStore()];
   await a.registerNode(record);
   const keeper = await a.keepLease(lease);
+  // As soon as the watch has told of it.
+  await until(() => performance.now() - a.leaseConfirmedAt() < 1_000, 2_000);
   const confirmed = a.leaseConfirmedAt();
   expect(performance.now() - confirmed).toBeLessThan(1000);
   await keeper.update({ ...lease, freeBytes: 4 });

@@ -7,12 +7,17 @@ import {
   type Progress,
   rootOf,
 } from '../../src/engine/layer-content.ts';
+import { HyperscaleError } from '../../src/errors.ts';
 import { blockCount, type Copy, type Disk } from './disk.ts';
 import type { DaemonProcess } from './engine-daemon.ts';
+import type { Host } from './engine-host.ts';
 import { diskError, type SimLayerStore } from './layer-store.ts';
 
 /** A chunk is a block, and a block is a number. */
 const chunkBytes = 8;
+/** How long a file may still be in use that is about to be mended. */
+const openTimeoutMs = 2_000;
+const openLookMs = 20;
 const lengthBytes = blockCount * chunkBytes;
 
 export function bytesOf(value: number): Buffer {
@@ -35,12 +40,14 @@ function hashOf(value: number): string | null {
 /** Manifests and mending over simulated layer files, as one life of the daemon uses them. */
 export class SimLayerContent implements LayerContent {
   readonly #daemon: DaemonProcess;
+  readonly #host: Host;
   readonly #disk: Disk;
   readonly #layers: SimLayerStore;
 
-  constructor(daemon: DaemonProcess, disk: Disk, layers: SimLayerStore) {
+  constructor(daemon: DaemonProcess, host: Host, layers: SimLayerStore) {
     this.#daemon = daemon;
-    this.#disk = disk;
+    this.#host = host;
+    this.#disk = host.disk;
     this.#layers = layers;
   }
 
@@ -77,6 +84,12 @@ export class SimLayerContent implements LayerContent {
 
   async mend(key: LayerKey): Promise<Mending> {
     await this.forget(key);
+    for (let waited = 0; this.#host.hasOpen(key.layer); waited += openLookMs) {
+      if (waited > openTimeoutMs) {
+        throw new HyperscaleError('in-use', `${key.layer} is open in another process`);
+      }
+      await this.#daemon.wait(openLookMs);
+    }
     const copy: Copy = this.#layers.copy(key);
     return {
       write: async (index, content) => {

@@ -53,6 +53,16 @@ export class Host {
     return this.replica === null ? all : [...all, this.replica];
   }
 
+  /** Whether a head or the replica server of this machine has the file of a layer open. */
+  hasOpen(layer: string): boolean {
+    const read = [...this.heads].flatMap(({ spec }) => [...spec.sealed, spec.open]);
+    return read.some((s) => s.local && s.layer.layer === layer) || this.#exported(layer);
+  }
+
+  #exported(layer: string): boolean {
+    return this.replica?.exports().some((e) => e.key.layer === layer) === true;
+  }
+
   /** A process's link to a layer on another machine's replica server. */
   linkTo(client: SimProcess, node: string, layer: string, writes: boolean): NbdClient {
     return new NbdClient(client, (done) => {

@@ -77,7 +77,7 @@ class SimProcesses implements Processes {
     this.#daemons.set(machine.name, daemon);
     const host = this.host(machine);
     const engine = new SimEngine(daemon, host, this.#checker);
-    return { engine, content: new SimLayerContent(daemon, host.disk, engine.layers) };
+    return { engine, content: new SimLayerContent(daemon, host, engine.layers) };
   }
 
   daemonGone(machine: Machine): void {
