@@ -84,6 +84,12 @@ export interface NodeService {
   readonly peer: PeerService;
 }
 
+/**
+ * `port`: the gateway that the asker's proxy is connected to. Null or another one: the proxy is new,
+ * what its predecessor had under way is settled, and it gets a gateway of its own.
+ */
+export type GatewayRequest = { volume: string; session: string; port: number | null };
+
 export type LayerRequest = { volume: string; layer: string; epoch: number };
 
 /** What other nodes ask of this one (design: prepare, fence, serve, copy). */
@@ -96,8 +102,8 @@ export interface PeerService {
   fence(request: { volume: string; epoch: number }): Promise<FenceAnswer>;
   /** Exports a clean sealed layer read-only. */
   serveLayer(request: LayerRequest): Promise<void>;
-  /** Makes one session of this node's head reachable over TCP. */
-  openGateway(request: { volume: string; session: string }): Promise<{ port: number }>;
+  /** Makes one session of this node's head reachable over TCP, for one proxy. */
+  openGateway(request: GatewayRequest): Promise<{ port: number }>;
   /** Chunk hashes of a clean sealed layer. */
   manifest(request: LayerRequest): Promise<Manifest>;
   /** Reads and hashes this node's copy of a sealed layer anew; `root` is what it should be. */

@@ -7,6 +7,7 @@ import { attachmentOn } from '../volume/queries.ts';
 import type { NodeView, Volume } from '../volume/types.ts';
 import { Background, type BackgroundOptions } from './background.ts';
 import type { Context } from './context.ts';
+import { untilForwardedSettled } from './force-detach.ts';
 import { reportUnknownFiles } from './unknown-files.ts';
 import { VolumeWorker } from './volume-worker.ts';
 import { WorkList } from './work-list.ts';
@@ -147,9 +148,14 @@ export class Agent {
   async detach(id: string, signal: AbortSignal): Promise<void> {
     const { self } = this.context;
     const worker = this.worker(id);
-    await worker.change((v) => detach(v, self.node));
+    let session: string | undefined;
+    const revoked = await worker.change((v) => {
+      session = attachmentOn(v, self.node)?.session;
+      return detach(v, self.node);
+    });
     worker.kick();
     await worker.waitUntil(() => worker.detached(), signal);
+    if (session !== undefined) await untilForwardedSettled(this, revoked, session, signal);
   }
 
   #entry(id: string): Entry {

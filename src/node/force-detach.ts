@@ -58,6 +58,38 @@ export async function forceDetach(
   }
 }
 
+/**
+ * What a detached host of this node forwarded may still be under way in the head elsewhere: resolves
+ * when it is settled. A head whose node is down goes with its epoch, which must end before anybody
+ * else is served.
+ */
+export async function untilForwardedSettled(
+  agent: Agent,
+  revoked: Volume,
+  session: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { self, store } = agent.context;
+  const served = unsealedLayer(revoked);
+  if (served === null || served.writer === self.node) return;
+  const worker = agent.worker(revoked.id);
+  const over = () =>
+    epochEnded(worker.volume, served.id) || (store.node(served.writer)?.lease ?? null) === null;
+  const enough = new AbortController();
+  const either = AbortSignal.any([signal, enough.signal]);
+  try {
+    await Promise.any([
+      worker.waitUntil(over, either),
+      untilRevoked(agent, revoked.id, served.writer, session, either),
+    ]);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  } finally {
+    enough.abort();
+  }
+}
+
 /** The layer that was being written is sealed, given up, or its volume gone. */
 function epochEnded(volume: Volume | undefined, layer: string): boolean {
   if (volume === undefined) return true;
@@ -65,6 +97,7 @@ function epochEnded(volume: Volume | undefined, layer: string): boolean {
   return unsealed?.id !== layer;
 }
 
+/** Resolves when the head on `node` exports the session no longer. */
 async function untilRevoked(
   agent: Agent,
   volume: string,

@@ -2,6 +2,7 @@ import type {
   CopyCheck,
   Endpoint,
   FenceAnswer,
+  GatewayRequest,
   LayerRequest,
   Manifest,
   PeerService,
@@ -20,6 +21,7 @@ import { servesNot } from './force-detach.ts';
 import { inspectHere } from './inspect.ts';
 import { quarantineHere } from './inspect-quarantine.ts';
 import { makeLayer } from './make-layer.ts';
+import { settleSession } from './sessions.ts';
 import { verifyOwnCopy } from './verify-copy.ts';
 
 /** At most this much of a layer in one answer. */
@@ -74,13 +76,14 @@ export class PeerCalls implements PeerService {
     await this.#context.engine.replicas.export(layerKey(request), false);
   }
 
-  async openGateway(request: { volume: string; session: string }): Promise<{ port: number }> {
+  async openGateway(request: GatewayRequest): Promise<{ port: number }> {
     const worker = this.#agent.worker(request.volume);
     const serves = () => worker.head?.state.sessions.includes(request.session) === true;
     await this.#within(gatewayWaitMs, (signal) => worker.waitUntil(serves, signal));
     return worker.gate.run(async () => {
       const known = worker.gateways.get(request.session);
-      if (known !== undefined) return { port: known.port };
+      if (known !== undefined && known.port === request.port) return { port: known.port };
+      await settleSession(worker, request.session);
       const gateway = await this.#context.engine.startGateway(request.volume, request.session);
       worker.addGateway(gateway);
       return { port: gateway.port };

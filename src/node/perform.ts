@@ -7,13 +7,12 @@ import { completeRoll, startConfirmedHead } from './complete-roll.ts';
 import type { Duty } from './duties.ts';
 import { layerKey } from './layer-key.ts';
 import { prepare } from './prepare-roll.ts';
+import { syncSessions } from './sessions.ts';
 import { completeTakeOver } from './take-over.ts';
 import type { VolumeWorker } from './volume-worker.ts';
 
 /** A graceful end of a head that takes longer than this is not waited for. */
 const closeTimeoutMs = 5_000;
-/** Requests of a revoked session must be settled in this time, or the duty is tried again. */
-const revokeTimeoutMs = 3_000;
 /** Short, because the head's node may just have died: a take-over must not wait behind it. */
 const gatewayTimeoutMs = 1_000;
 
@@ -100,49 +99,28 @@ async function closeVolume(worker: VolumeWorker): Promise<void> {
   await dropSocketWhenUnused(worker);
 }
 
-async function syncSessions(
-  worker: VolumeWorker,
-  duty: { add: string[]; remove: string[] },
-): Promise<void> {
-  const { head } = worker;
-  if (head === null) return;
-  // Rule 15: a new session is served only after the requests of the old ones are settled.
-  for (const session of duty.remove) {
-    const gateway = worker.gateways.get(session);
-    worker.gateways.delete(session);
-    await gateway?.kill();
-    try {
-      await head.removeSession(session, revokeTimeoutMs);
-    } catch (error) {
-      // A head that does not let go is not asked again: it ends, and a new epoch settles it.
-      await worker.killHead();
-      throw error;
-    }
-  }
-  for (const session of duty.add) await head.addSession(session);
-}
-
 /** Forwards to the head's gateway; a proxy that does so already goes on. */
 async function startProxy(
   worker: VolumeWorker,
   duty: { headNode: string; session: string; epoch: number },
 ): Promise<void> {
   const { peers, engine } = worker.context;
-  const node = worker.context.nodes().find((n) => n.name === duty.headNode);
-  const { port } = await peers
-    .of(duty.headNode, { timeoutMs: gatewayTimeoutMs })
-    .openGateway({ volume: worker.id, session: duty.session });
   const { headNode, session, epoch } = duty;
-  const address = node?.address ?? '';
+  const address = worker.context.nodes().find((n) => n.name === headNode)?.address ?? '';
   const { proxy } = worker;
-  if (proxy !== null && proxy.handle.spec.port === port && proxy.handle.spec.address === address) {
-    proxy.epoch = epoch;
+  const before = proxy?.handle.spec.address === address ? proxy.handle.spec.port : null;
+  const { port } = await peers
+    .of(headNode, { timeoutMs: gatewayTimeoutMs })
+    .openGateway({ volume: worker.id, session, port: before });
+  if (proxy !== null && worker.proxy === proxy && port === before) {
+    worker.proxyIsRight(epoch);
     return;
   }
   worker.setProxy(null);
   await proxy?.handle.kill();
   const handle = await engine.startProxy({ volume: worker.id, session, address, port, headNode });
   worker.setProxy({ handle, headNode, session, epoch });
+  worker.proxyIsRight(epoch);
 }
 
 async function dropSocketWhenUnused(worker: VolumeWorker): Promise<void> {

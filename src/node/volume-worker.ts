@@ -10,6 +10,7 @@ import { type Duty, mayLive, nextDuty } from './duties.ts';
 import { failureLevel } from './failure-level.ts';
 import { localView } from './local-view.ts';
 import { performDuty } from './perform.ts';
+import { settleSession } from './sessions.ts';
 import { SidecarKeeper } from './sidecar-keeper.ts';
 import { Waiters } from './waiters.ts';
 
@@ -24,6 +25,8 @@ const shortLifeMs = 10_000;
 /** After a few short lives in a row the next head waits, longer each time. */
 const freeShortLives = 3;
 const longestPauseMs = 10_000;
+/** How often the head's node is asked whether it still has the gateway of a proxy here. */
+const proxyCheckMs = 5_000;
 /** A swap that keeps meeting other writers gives up after this many rounds; the loop goes on. */
 const swapRounds = 8;
 
@@ -60,6 +63,7 @@ export class VolumeWorker {
   #failures = 0;
   readonly #timers = new Set<() => void>();
   #cancelRetry: () => void = () => undefined;
+  #cancelProxyCheck: () => void = () => undefined;
   #sealWanted: { resolve: () => void; reject: (error: unknown) => void }[] = [];
   readonly #waiters = new Waiters();
   readonly #headChanged: () => void;
@@ -147,6 +151,21 @@ export class VolumeWorker {
     this.#waiters.notify();
   }
 
+  /** The head's node has this proxy's gateway; it is asked again in the next epoch, or in a while. */
+  proxyIsRight(epoch: number): void {
+    const { proxy } = this;
+    if (proxy === null) return;
+    proxy.epoch = epoch;
+    this.#timers.delete(this.#cancelProxyCheck);
+    this.#cancelProxyCheck();
+    this.#cancelProxyCheck = this.context.environment.after(proxyCheckMs, () => {
+      if (this.proxy !== proxy) return;
+      proxy.epoch = null;
+      this.kick();
+    });
+    this.#timers.add(this.#cancelProxyCheck);
+  }
+
   addGateway(gateway: GatewayHandle): void {
     this.gateways.set(gateway.session, gateway);
     gateway.onExit(() => {
@@ -170,6 +189,7 @@ export class VolumeWorker {
     await this.gate.run(async () => {
       if (this.head?.state.sessions.includes(session) !== true) return;
       if (this.gateways.has(session)) return;
+      await settleSession(this, session);
       this.addGateway(await this.context.engine.startGateway(this.id, session, port));
     });
   }

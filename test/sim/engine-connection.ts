@@ -173,9 +173,7 @@ export class Connection {
   #clientGone(): void {
     this.#closed = true;
     for (const off of this.#unsubscribe) off();
-    // Not what a proxy had sent: docs/design/simulator.md, "Known and left out".
-    if (this.client.name.startsWith('proxy')) this.#there.cut();
-    else this.#there.orphan();
+    this.#there.orphan();
     this.#back.cut();
     const off = this.server.onGone(() => this.#there.cut());
     this.client.core.scheduler.after(orphanMs, off);

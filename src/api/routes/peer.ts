@@ -7,6 +7,7 @@ const closed = { additionalProperties: false } as const;
 const Id = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$', maxLength: 100 });
 const Epoch = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const Offset = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+const GatewayPort = Type.Union([Type.Integer({ minimum: 1, maximum: 65_535 }), Type.Null()]);
 const maxReadBytes = 4 * 2 ** 20;
 
 const layer = { volume: Id, layer: Id, epoch: Epoch };
@@ -33,7 +34,12 @@ export function peerRoutes(app: App, service: NodeService): void {
   });
   app.post(
     '/openGateway',
-    { schema: { ...hide, body: Type.Object({ volume: Id, session: Id }, closed) } },
+    {
+      schema: {
+        ...hide,
+        body: Type.Object({ volume: Id, session: Id, port: GatewayPort }, closed),
+      },
+    },
     (request) => peer.openGateway(request.body),
   );
   app.post('/manifest', { schema: { ...hide, body: LayerBody } }, (request) =>
