@@ -108,7 +108,7 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     if (connected) environment.after(leasesSettleMs + 100, () => agent.kickAll());
   });
   const agent = new Agent(context, pLimit(jobsAtATime));
-  const watchdog = keepWatchdog({ ...config, log }, store, () => agent.headsAreNewest());
+  const watch = () => keepWatchdog({ ...config, log }, store, () => agent.headsAreNewest());
   tellOfQuarantine(store, context);
   const recovery = createRecovery({ agent, endpoints, record, secret, store, seen, known });
   const service = new Service(agent, version, randomUUID, store.retirement, recovery);
@@ -123,8 +123,11 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     // What serves guests runs on; the records that would say what to do are not believed.
     await engine.replicas.start();
     await listen();
-    if (!(await believed(store, stop))) {
-      for (const part of [seen, known, watchdog]) part.stop();
+    const watchdog = watch();
+    const isBelieved = await believed(store, stop);
+    watchdog.stop();
+    if (!isBelieved) {
+      for (const part of [seen, known]) part.stop();
       await api.close();
       etcd?.release();
       await poolLock.release();
@@ -138,6 +141,7 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     if (store.retirement.retired().some((r) => r.pool === pool)) await endLeftovers(engine, log);
     throw error;
   }
+  const watchdog = watch();
   const lease = await keepLeaseCurrent(store, engine.layers, { ...self, version });
   await agent.start();
   const scrub = new Scrub(agent, scrubMemoryIn(config.pool), config.scrub);

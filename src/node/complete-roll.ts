@@ -118,10 +118,8 @@ async function endOldHead(
   closing: UnsealedLayer | null,
   ask: boolean,
 ): Promise<string[]> {
-  const { head } = worker;
-  if (head === null || closing === null) return [];
-  const graceful = ask && worker.memberErrors.size === 0 && (await head.stop(gracefulTimeoutMs));
-  await worker.killHead();
+  if (closing === null) return [];
+  const graceful = await worker.endHead(ask ? gracefulTimeoutMs : 0);
   return graceful ? closing.members.map((m) => m.node) : [];
 }
 

@@ -86,12 +86,11 @@ export async function performDuty(worker: VolumeWorker, duty: Duty): Promise<voi
 
 /** Nobody here uses the volume: ends the head in good order and seals what it wrote. */
 async function closeVolume(worker: VolumeWorker): Promise<void> {
-  const { volume, head } = worker;
+  const { volume } = worker;
   const { engine, self } = worker.context;
   const tail = volume?.tail;
   if (tail?.phase !== 'open') return;
-  const graceful = head !== null && (await head.stop(closeTimeoutMs));
-  await worker.killHead();
+  const graceful = await worker.endHead(closeTimeoutMs);
   const { layer } = tail;
   await engine.layers.sync(layerKey(worker.id, layer));
   const clean = graceful ? layer.members.map((m) => m.node) : [];

@@ -133,11 +133,23 @@ export class VolumeWorker {
 
   /** Ends the head at once and for good, behind whatever starts or fences one. */
   async killHead(): Promise<void> {
-    await this.gate.run(async () => {
+    await this.endHead(0);
+  }
+
+  /**
+   * Ends the head for good, in good order if it can be done in time; behind the gate, so that nobody
+   * opens a session meanwhile.
+   * @returns true when every member is known to hold the same.
+   */
+  endHead(gracefulMs: number): Promise<boolean> {
+    return this.gate.run(async () => {
       const { head } = this;
-      if (head === null) return;
+      if (head === null) return false;
+      const ask = gracefulMs > 0 && this.memberErrors.size === 0;
+      const graceful = ask && (await head.stop(gracefulMs));
       this.setHead(null);
       await head.kill();
+      return graceful;
     });
   }
 

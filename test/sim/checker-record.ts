@@ -106,7 +106,9 @@ function checkClean(
       checker.fail(`clean layer ${epoch} on ${node} holds ${copy.cached.join()}, not ${expected}`);
     }
     if (copy.stable.join() !== expected || !copy.onDisk) {
-      checker.fail(`clean layer ${epoch} on ${node} is not on stable storage (rule 12)`);
+      checker.fail(
+        `clean layer ${epoch} on ${node} is not on stable storage (rule 12): ${copy.stable.join()}, not ${expected}, onDisk ${copy.onDisk}`,
+      );
     }
   }
 }

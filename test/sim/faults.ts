@@ -160,8 +160,8 @@ export const faults: Record<string, Fault> = {
   'lease lost': (world) => {
     const leases = world.etcd.leases();
     if (leases.length === 0) return undefined;
-    note(world, 'a lease is revoked');
-    world.etcd.revoke(world.core.random.pick(leases));
+    note(world, 'a lease is lost');
+    world.etcd.lose(world.core.random.pick(leases));
     return nothing;
   },
   'slow network': (world) => {

@@ -79,9 +79,9 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'old-head-not-ended',
-    file: 'src/node/complete-roll.ts',
-    find: '  await worker.killHead();\n  return graceful',
-    replace: '  if (graceful) await worker.killHead();\n  return graceful',
+    file: 'src/node/volume-worker.ts',
+    find: '      await head.kill();\n      return graceful',
+    replace: '      if (graceful) await head.kill();\n      return graceful',
     why: 'rule 10: confirmed before the old writer is dead',
   },
   {
@@ -114,9 +114,9 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'detach-keeps-export',
-    file: 'src/node/perform.ts',
-    find: 'for (const session of duty.remove) {',
-    replace: 'for (const session of duty.remove.slice(1)) {',
+    file: 'src/node/sessions.ts',
+    find: 'for (const session of change.remove) await',
+    replace: 'for (const session of change.remove.slice(1)) await',
     why: 'rule 15: a detached consumer replays',
   },
   {

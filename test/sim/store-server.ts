@@ -16,7 +16,13 @@ import { GRPCNotFoundError, GRPCOutOfRangeError } from 'etcd3';
 import type { Core } from './core.ts';
 
 type Change = { revision: number; key: string; kv: IKeyValue | null };
-type Lease = { ttlMs: number; keys: Set<string>; until: number; cancel: () => void };
+type Lease = {
+  ttlMs: number;
+  keys: Set<string>;
+  lost: boolean;
+  until: number;
+  cancel: () => void;
+};
 type Watcher = { prefix: string; deliver: (answer: IWatchResponse) => void };
 
 /** The identity that the simulated store has from the beginning. */
@@ -153,6 +159,7 @@ export class EtcdServer {
     this.#leases.set(id, {
       ttlMs: seconds * 1_000,
       keys: new Set(),
+      lost: false,
       until: 0,
       cancel: () => undefined,
     });
@@ -163,7 +170,7 @@ export class EtcdServer {
   /** @returns the seconds it lives from now on; 0 when it is gone. */
   renew(id: string): number {
     const lease = this.#leases.get(id);
-    if (lease === undefined) return 0;
+    if (lease === undefined || lease.lost) return 0;
     const { random, scheduler } = this.#core;
     lease.until = scheduler.now() + lease.ttlMs;
     lease.cancel();
@@ -181,12 +188,18 @@ export class EtcdServer {
     return [...this.#leases.keys()];
   }
 
-  /** Ends a lease with its keys, as an operator or an expiry does. */
   /** The lease that keeps a key whose name ends so. */
   leaseOf(ending: string): string | undefined {
     return [...this.#leases].find(([, l]) => [...l.keys].some((key) => key.endsWith(ending)))?.[0];
   }
 
+  /** Nobody can renew it any more; its keys stay until it has run out. */
+  lose(id: string): void {
+    const lease = this.#leases.get(id);
+    if (lease !== undefined) lease.lost = true;
+  }
+
+  /** Ends a lease with its keys, as its expiry does. */
   revoke(id: string): void {
     const lease = this.#leases.get(id);
     if (lease === undefined) return;
