@@ -13,6 +13,8 @@ function serial(name: string) {
       pool: 'forks' as const,
       fileParallelism: false,
       maxWorkers: 1,
+      // For tests that say of themselves that they may run two at a time.
+      maxConcurrency: 2,
       testTimeout: 300_000,
       hookTimeout: 300_000,
       expect: patient,

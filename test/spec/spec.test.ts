@@ -5,7 +5,7 @@ import { search } from '../../spec/search.ts';
 /** One search; generous, because the machine may be busy. */
 const timeoutMs = 900_000;
 
-describe('the model of the protocol', () => {
+describe.concurrent('the model of the protocol', () => {
   for (const configuration of configurations.filter((c) => c.deep !== true)) {
     it(
       `holds: ${configuration.name} (${configuration.checks})`,
@@ -20,7 +20,7 @@ describe('the model of the protocol', () => {
   }
 });
 
-describe('the model without a rule', () => {
+describe.concurrent('the model without a rule', () => {
   for (const breakage of breakages) {
     it(
       `is violated: ${breakage.name} (rule ${breakage.rule}: ${breakage.wrong})`,
