@@ -19,6 +19,8 @@ export class BlockHistory {
   readonly #abandoned = new Set<number>();
   /** By block: the newest write that was acknowledged or read. */
   readonly #floor = new Map<number, number>();
+  /** What was the floor of a read that began before its loss was forgiven. */
+  readonly #forgiven = new Set<number>();
 
   issue(value: number, block: number, session: string): void {
     const write = { block, session, ended: Infinity, acknowledged: false, underWay: 0 };
@@ -69,12 +71,14 @@ export class BlockHistory {
     for (const [block, value] of content.entries()) {
       const write = this.write(value);
       if (write !== undefined) write.ended = Infinity;
+      this.#forgiven.add(this.floor(block));
       this.#floor.set(block, 0);
     }
   }
 
-  /** Why a block may not show this; null when it may. @param floor as it was when the read began. */
-  wrong(block: number, value: number, floor: number): string | null {
+  /** Why a block may not show this; null when it may. @param began the floor when the read began. */
+  wrong(block: number, value: number, began: number): string | null {
+    const floor = this.#forgiven.has(began) ? 0 : began;
     if (value === 0) return floor === 0 ? null : `nothing, but write ${floor} was acknowledged`;
     const write = this.write(value);
     if (write === undefined) return `${value}, which nobody wrote`;
