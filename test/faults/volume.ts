@@ -57,7 +57,7 @@ export class FaultVolume {
     return new FaultVolume(lab, name, made?.id ?? '');
   }
 
-  /** Its state as any daemon sees it that answers. */
+  /** Its state, asked of the first daemon that answers. */
   async show(): Promise<VolumeState> {
     return this.#lab.waitForVolume<VolumeState>(this.name, () => true, 20_000);
   }
