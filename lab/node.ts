@@ -3,6 +3,7 @@ import { type ChildProcess, execFile, type SpawnOptions, spawn } from 'node:chil
 import { randomUUID } from 'node:crypto';
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { stringify } from 'yaml';
 import { errorText, HyperscaleError } from '../src/errors.ts';
@@ -12,6 +13,9 @@ import type { LabNetwork } from './net.ts';
 import { killUntilNone, pidsInNamespace, type Role, roleOf, signal } from './processes.ts';
 
 const execute = promisify(execFile);
+
+/** So long before everything else the watchdog of a host goes on that stood still. */
+const watchdogAheadMs = 50;
 
 /** What a node's configuration file says beyond its name, address and directories. */
 export type NodeSettings = Record<string, unknown> & { etcd: 'managed' | string[] };
@@ -167,8 +171,15 @@ export class LabNode {
     this.#signalAll('SIGSTOP', options.only);
   }
 
-  /** Undoes `freeze`. */
-  thaw(options: { only?: Role } = {}): void {
+  /**
+   * Undoes `freeze`. Of a whole host the watchdog goes on first, as the scheduler of a real one lets
+   * it by its priority; signals that are sent one by one would not show that.
+   */
+  async thaw(options: { only?: Role } = {}): Promise<void> {
+    if (options.only === undefined) {
+      for (const pid of this.pids('watchdog')) signal(pid, 'SIGCONT');
+      await sleep(watchdogAheadMs);
+    }
     this.#signalAll('SIGCONT', options.only);
   }
 

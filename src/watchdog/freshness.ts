@@ -33,6 +33,12 @@ export type Freshness = {
   membersSeen: number;
   /** Members other than this node. */
   peers: number;
+  /**
+   * This watchdog has found the head fine before, or has asked its members once. Only one that was
+   * just started has not: it knows nothing yet and asks first. One that has, and finds everything
+   * too old at once, stood still with its whole host: then any answer would come too late.
+   */
+  known: boolean;
 };
 
 /** What to do about one head. */
@@ -40,6 +46,6 @@ export function judge(f: Freshness): 'fine' | 'ask-members' | 'kill' {
   if (f.peers === 0) return 'fine';
   const lease = f.now - f.leaseConfirmed;
   if (lease < probeAfterMs) return 'fine';
-  if (lease >= leaseGoodMs && f.now - f.membersSeen >= probeGoodMs) return 'kill';
-  return 'ask-members';
+  const stale = lease >= leaseGoodMs && f.now - f.membersSeen >= probeGoodMs;
+  return stale && f.known ? 'kill' : 'ask-members';
 }

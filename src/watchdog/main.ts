@@ -4,6 +4,7 @@
  * members' replica servers say, so that it works while the daemon or the store is away.
  */
 import { readdirSync, readFileSync } from 'node:fs';
+import { constants, setPriority } from 'node:os';
 import { join } from 'node:path';
 import type { HeadSpec } from '../engine/engine.ts';
 import { probeExport } from '../engine/nbd-client.ts';
@@ -16,8 +17,8 @@ const lookEveryMs = 200;
 const askTimeoutMs = 800;
 
 type Record = ProcessIdentity & { spec: HeadSpec };
-/** `at`: see `Freshness.membersSeen`. `asked`: a round of questions has ended. */
-type Seen = { at: number; asking: boolean; asked: boolean };
+/** `at`: see `Freshness.membersSeen`; `known`: see there too. */
+type Seen = { at: number; asking: boolean; known: boolean };
 
 const runDirectory = process.argv[2] ?? '';
 const seen = new Map<string, Seen>();
@@ -57,7 +58,7 @@ async function ask(spec: HeadSpec, entry: Seen): Promise<void> {
     if (answers.every(Boolean)) entry.at = Math.max(entry.at, begun);
   } finally {
     entry.asking = false;
-    entry.asked = true;
+    entry.known = true;
   }
 }
 
@@ -67,12 +68,11 @@ function look(): void {
   const running = heads();
   for (const file of seen.keys()) if (!running.has(file)) seen.delete(file);
   for (const [file, record] of running) {
-    const entry = seen.get(file) ?? { at: 0, asking: false, asked: false };
+    const entry = seen.get(file) ?? { at: 0, asking: false, known: false };
     seen.set(file, entry);
     const { peers } = record.spec.open;
-    const verdict = judge({ now, leaseConfirmed, membersSeen: entry.at, peers: peers.length });
-    // A watchdog that was just started knows nothing of the members: it asks before it kills.
-    switch (verdict === 'kill' && !entry.asked ? 'ask-members' : verdict) {
+    const { at: membersSeen, known } = entry;
+    switch (judge({ now, leaseConfirmed, membersSeen, peers: peers.length, known })) {
       case 'ask-members':
         ask(record.spec, entry).catch((error: unknown) => say(`asking failed: ${String(error)}`));
         break;
@@ -83,12 +83,23 @@ function look(): void {
         process.kill(record.pid, 'SIGKILL');
         break;
       case 'fine':
+        entry.known = true;
         break;
     }
   }
 }
 
+/** When a host goes on that stood still, this process must look before guests are served again. */
+function hurry(): void {
+  try {
+    setPriority(constants.priority.PRIORITY_HIGHEST);
+  } catch (error) {
+    say(`runs at the usual priority: ${String(error)}`);
+  }
+}
+
 say(`watching ${runDirectory}`);
+hurry();
 setInterval(() => {
   try {
     look();

@@ -104,7 +104,7 @@ test.each<Fault>([
   {
     fault: 'freezes',
     strike: async (node: string) => cluster.node(node).freeze(),
-    mend: async (node: string) => cluster.node(node).thaw(),
+    mend: (node: string) => cluster.node(node).thaw(),
   },
   {
     fault: 'is cut off from the head',

@@ -134,7 +134,7 @@ describe('processes', () => {
     a.freeze({ only: 'replica-server' });
     await expect.poll(() => stateOf(pid)).toBe('T');
     expect(stateOf(other.pid)).not.toBe('T');
-    a.thaw({ only: 'replica-server' });
+    await a.thaw({ only: 'replica-server' });
     await expect.poll(() => stateOf(pid)).not.toBe('T');
     expect(() => a.freeze({ only: 'head' })).toThrow("no head process runs on node 'a'");
   });

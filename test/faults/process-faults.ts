@@ -13,8 +13,8 @@ function kill(role: Role): Strike {
   };
 }
 
-/** SIGSTOP for all processes of a role on the host, or for all that it runs; then SIGCONT. */
-function freeze(role?: Role): Strike {
+/** SIGSTOP for all processes of a role on the host; then SIGCONT. */
+function freeze(role: Role): Strike {
   return async ({ stage, hosts: [host = ''] }) => {
     const pids = stage.node(host).pids(role);
     for (const pid of pids) signal(pid, 'SIGSTOP');
@@ -24,6 +24,13 @@ function freeze(role?: Role): Strike {
     };
   };
 }
+
+/** A whole host stands still, and goes on. */
+const freezeNode: Strike = async ({ stage, hosts: [host = ''] }) => {
+  const node = stage.node(host);
+  node.freeze();
+  return () => node.thaw();
+};
 
 function ofProcess(
   kind: string,
@@ -52,7 +59,7 @@ export const processFaults: readonly FaultKind[] = [
     scope: 'node',
     longestMs: 9_000,
     exclusive: true,
-    strike: freeze(),
+    strike: freezeNode,
   },
   {
     kind: 'kill-daemon',

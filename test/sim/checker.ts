@@ -12,9 +12,9 @@ import { frozenAt } from './engine-process.ts';
 
 /**
  * After a whole machine stood still, its heads may answer reads until its watchdog has looked
- * (every 0.2 s) and asked (0.8 s): nothing that lives on the machine can prevent that.
+ * (every 0.2 s): nothing that lives on the machine can prevent that.
  */
-const thawGraceMs = 1_300;
+const thawGraceMs = 250;
 
 export type BegunRead = { volume: string; block: number; floor: number; begun: number };
 

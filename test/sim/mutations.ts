@@ -227,8 +227,15 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'watchdog-never-kills',
     file: 'src/watchdog/freshness.ts',
-    find: "f.now - f.membersSeen >= probeGoodMs) return 'kill';",
-    replace: "f.now - f.membersSeen >= probeGoodMs) return 'ask-members';",
+    find: "stale && f.known ? 'kill' : 'ask-members'",
+    replace: "'ask-members'",
     why: 'rule 14: a cut-off head answers reads for ever',
+  },
+  {
+    name: 'watchdog-asks-first-after-a-pause',
+    file: 'src/watchdog/freshness.ts',
+    find: "stale && f.known ? 'kill' : 'ask-members'",
+    replace: "stale && f.membersSeen > 0 ? 'kill' : 'ask-members'",
+    why: 'rule 14: a head that stood still with its host answers reads while members are asked',
   },
 ];

@@ -5,7 +5,7 @@ import type { NodeWorld } from './node-world.ts';
 const lookEveryMs = 200;
 
 /** As the watchdog process keeps it. */
-type Seen = { at: number; asking: boolean; asked: boolean };
+type Seen = { at: number; asking: boolean; known: boolean };
 
 /** The watchdogs of all machines: they end heads that may have been superseded. */
 export class Watchdogs {
@@ -33,15 +33,18 @@ export class Watchdogs {
     for (const head of this.#machines.flatMap((m) => [...processes.host(m).heads])) {
       const { machine, spec } = head;
       if (machine.frozen || !machine.powered) continue;
-      const seen = this.#seen.get(head) ?? { at: 0, asking: false, asked: false };
+      const seen = this.#seen.get(head) ?? { at: 0, asking: false, known: false };
       this.#seen.set(head, seen);
       const { peers, layer } = spec.open;
       const leaseConfirmed = this.#world.node(machine.name).leaseConfirmed();
-      const verdict = judge({ now, leaseConfirmed, membersSeen: seen.at, peers: peers.length });
-      if (verdict === 'kill' && seen.asked) {
+      const { at: membersSeen, known } = seen;
+      const verdict = judge({ now, leaseConfirmed, membersSeen, peers: peers.length, known });
+      if (verdict === 'fine') {
+        seen.known = true;
+      } else if (verdict === 'kill') {
         core.trace.note(machine.name, `the watchdog kills the head of epoch ${layer.epoch}`);
         head.kill();
-      } else if (verdict !== 'fine') {
+      } else {
         this.#ask(
           machine,
           layer.layer,
@@ -69,7 +72,7 @@ export class Watchdogs {
       const end = () => {
         if (all) seen.at = Math.max(seen.at, begun);
         seen.asking = false;
-        seen.asked = true;
+        seen.known = true;
       };
       if (all) end();
       else core.scheduler.after(800, end);

@@ -9,7 +9,7 @@ import {
 
 const now = 1_000_000;
 const at = (leaseAge: number, membersAge: number, peers = 2) =>
-  judge({ now, leaseConfirmed: now - leaseAge, membersSeen: now - membersAge, peers });
+  judge({ now, leaseConfirmed: now - leaseAge, membersSeen: now - membersAge, peers, known: true });
 
 it('a head whose node the store confirmed just now is left alone', () => {
   expect(at(0, now)).toBe('fine');
@@ -28,7 +28,12 @@ it('a head goes on without the store for as long as all members are seen', () =>
 
 it('a head that nobody confirms in time is ended', () => {
   expect(at(leaseGoodMs, probeGoodMs)).toBe('kill');
-  expect(judge({ now, leaseConfirmed: 0, membersSeen: 0, peers: 1 })).toBe('kill');
+  expect(judge({ now, leaseConfirmed: 0, membersSeen: 0, peers: 1, known: true })).toBe('kill');
+});
+
+it('a watchdog that was just started asks before it ends a head', () => {
+  const never = { now, leaseConfirmed: 0, membersSeen: 0, peers: 2 };
+  expect(judge({ ...never, known: false })).toBe('ask-members');
 });
 
 it('a head that only its own node could supersede needs nobody', () => {
