@@ -27,20 +27,36 @@ export type HistoryResult = {
 /** Lines of a failing history that are shown. */
 const shownLines = 60;
 
-/** Runs one history, wholly determined by its seed. */
+/** How much happens in a history, milliseconds from and to. */
+export type Length = {
+  machines: [number, number];
+  users: [number, number];
+  calm: [number, number];
+  trouble: [number, number];
+};
+
+/** Short histories find what needs few steps, many in the time of one that is long. */
+export const lengths = {
+  long: { machines: [3, 5], users: [1, 2], calm: [2_000, 6_000], trouble: [15_000, 60_000] },
+  short: { machines: [3, 3], users: [1, 1], calm: [500, 2_000], trouble: [2_000, 8_000] },
+} as const satisfies Record<string, Length>;
+export type LengthName = keyof typeof lengths;
+
+/** Runs one history, wholly determined by its seed and its length. */
 export async function runHistory(
   seed: number,
-  options: { traceLines?: number } = {},
+  options: { traceLines?: number; length?: LengthName } = {},
 ): Promise<HistoryResult> {
+  const length: Length = lengths[options.length ?? 'long'];
   Violation.first = null;
   const random = new SeededRandom(seed);
   const scheduler = new SimScheduler();
   const trace = new RingTrace(scheduler);
   const core: Core = { random, scheduler, trace };
   const checker = new Checker(core);
-  const world = new World(core, createMachines(core, random.int(3, 5)), checker);
+  const world = new World(core, createMachines(core, random.int(...length.machines)), checker);
   let over = false;
-  play(world).then(
+  play(world, length).then(
     () => {
       over = true;
     },
@@ -65,17 +81,20 @@ export async function runHistory(
 }
 
 /** A time with users and faults, and then a time in which everything must come into order. */
-async function play(world: World): Promise<void> {
+async function play(world: World, length: Length): Promise<void> {
   const { random, scheduler } = world.core;
-  const users = Array.from({ length: random.int(1, 2) }, (_, i) => new User(world, `v${i + 1}`));
+  const users = Array.from(
+    { length: random.int(...length.users) },
+    (_, i) => new User(world, `v${i + 1}`),
+  );
   world.guests.push(...users);
   world.start();
   const faults = new FaultMaker(world);
   const lives = users.map((user) => user.live());
-  await scheduler.sleep(random.int(2_000, 6_000));
+  await scheduler.sleep(random.int(...length.calm));
   const trouble = new Trouble(world);
   const faulty = Promise.all([trouble.alone ? null : faults.live(), trouble.live()]);
-  await scheduler.sleep(random.int(15_000, 60_000));
+  await scheduler.sleep(random.int(...length.trouble));
   faults.stop();
   trouble.stop();
   for (const user of users) user.rest();

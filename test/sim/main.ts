@@ -8,6 +8,7 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '60' },
     seed: { type: 'string' },
     from: { type: 'string', default: '1' },
+    short: { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
     lines: { type: 'string', default: '4000' },
     jobs: { type: 'string', default: '2' },
@@ -17,13 +18,18 @@ const { values } = parseArgs({
 
 const help = `Runs simulated histories of a cluster.
 
-  node test/sim/main.ts [--histories N] [--minutes M] [--jobs J] [--from SEED]
-  node test/sim/main.ts --seed SEED [--trace] [--lines N]    one history again
+  node test/sim/main.ts [--histories N] [--minutes M] [--jobs J] [--from SEED] [--short]
+  node test/sim/main.ts --seed SEED [--short] [--trace] [--lines N]    one history again
+
+With --short each is one volume on three machines with a few seconds of faults.
 `;
+
+const length = values.short ? 'short' : 'long';
 
 /** One history, told in full. */
 async function again(seed: number): Promise<boolean> {
-  const result = await runHistory(seed, values.trace ? { traceLines: Number(values.lines) } : {});
+  const told = values.trace ? { traceLines: Number(values.lines) } : {};
+  const result = await runHistory(seed, { ...told, length });
   process.stdout.write(`${result.trace.join('\n')}\n`);
   const { simulatedMs, events, hash } = result;
   process.stdout.write(
@@ -46,6 +52,7 @@ if (values.help) {
     milliseconds: Number(values.minutes) * 60_000,
     jobs: Number(values.jobs),
     from: Number(values.from),
+    length,
     say: (line) => process.stdout.write(`${line}\n`),
   });
   process.exitCode = report.failed.length === 0 ? 0 : 1;

@@ -1,7 +1,7 @@
 /** A process that runs the histories it is asked for, one after another. */
 
 import { Violation } from './core.ts';
-import { runHistory } from './history.ts';
+import { type LengthName, runHistory } from './history.ts';
 
 // Where an error was made is told by the replay; here it only costs time.
 Error.stackTraceLimit = 0;
@@ -12,9 +12,10 @@ process.on('unhandledRejection', (error) => {
 });
 
 process.on('message', (message) => {
-  const { from, count } = message as { from: number; count: number };
+  const { from, count, length } = message as { from: number; count: number; length: LengthName };
   const all = async () => {
-    for (let seed = from; seed < from + count; seed += 1) process.send?.(await runHistory(seed));
+    for (let seed = from; seed < from + count; seed += 1)
+      process.send?.(await runHistory(seed, { length }));
     process.send?.('done');
   };
   all().catch((error: unknown) => {

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
-import type { HistoryResult } from './history.ts';
+import type { HistoryResult, LengthName } from './history.ts';
 import type { Counts } from './world.ts';
 
 const childProgram = fileURLToPath(new URL('run-child.ts', import.meta.url));
@@ -19,6 +19,7 @@ export type RunOptions = {
   jobs: number;
   /** The first seed; the others follow. */
   from: number;
+  length?: LengthName;
   say: (line: string) => void;
 };
 
@@ -44,6 +45,7 @@ export async function runMany(options: RunOptions): Promise<RunReport> {
     hashes: new Map(),
   };
   const last = options.from + options.histories;
+  const { length = 'long' } = options;
   let next = options.from;
   const elapsed = () => performance.now() - begun;
   const enough = () => elapsed() >= options.milliseconds || report.failed.length >= mostFailures;
@@ -56,7 +58,7 @@ export async function runMany(options: RunOptions): Promise<RunReport> {
     }
     if (result.ok) return;
     report.failed.push(result);
-    options.say(failureText(result));
+    options.say(failureText(result, length));
   };
   const progress = setInterval(() => options.say(rate(report, elapsed())), sayEveryMs);
   const job = async () => {
@@ -69,7 +71,7 @@ export async function runMany(options: RunOptions): Promise<RunReport> {
         serialization: 'json',
         execArgv: ['--max-semi-space-size=64'],
       });
-      if (!(await runPortion(child, from, count, take, enough))) {
+      if (!(await runPortion(child, { from, count, length }, take, enough))) {
         child.kill('SIGKILL');
         child = null;
       }
@@ -86,13 +88,12 @@ export async function runMany(options: RunOptions): Promise<RunReport> {
 /** @returns false when the child cannot be used any more. */
 function runPortion(
   child: ChildProcess,
-  from: number,
-  count: number,
+  wanted: { from: number; count: number; length: LengthName },
   take: (result: HistoryResult) => void,
   enough: () => boolean,
 ): Promise<boolean> {
   return new Promise((resolve) => {
-    let seed = from;
+    let seed = wanted.from;
     let timer: NodeJS.Timeout;
     const end = (usable: boolean) => {
       clearTimeout(timer);
@@ -128,16 +129,16 @@ function runPortion(
     child.on('message', heard);
     child.on('exit', exited);
     wait();
-    child.send({ from, count });
+    child.send(wanted);
   });
 }
 
-function failureText({ seed, error, trace }: HistoryResult): string {
+function failureText({ seed, error, trace }: HistoryResult, length: LengthName): string {
   return [
     '',
     ...trace,
     `seed ${seed} failed: ${error}`,
-    `again with: node test/sim/main.ts --seed ${seed} --trace`,
+    `again with: node test/sim/main.ts --seed ${seed}${length === 'short' ? ' --short' : ''} --trace`,
     '',
   ].join('\n');
 }
