@@ -3,16 +3,16 @@ import { defineConfig } from 'vitest/config';
 /** A busy machine is no failure: `expect.poll` waits this long for what takes milliseconds. */
 const patient = { poll: { timeout: 15_000 } };
 
-/** Tests that start processes of their own: one file at a time, and each may take minutes. */
-function serial(name: string) {
+/** Tests that start processes of their own: so many files at a time, and each may take minutes. */
+function processes(name: string, files = 1) {
   return {
     test: {
       name,
       include: [`test/${name}/**/*.test.ts`],
       environment: 'node' as const,
       pool: 'forks' as const,
-      fileParallelism: false,
-      maxWorkers: 1,
+      fileParallelism: files > 1,
+      maxWorkers: files,
       // For tests that say of themselves that they may run two at a time.
       maxConcurrency: 2,
       testTimeout: 300_000,
@@ -46,10 +46,11 @@ export default defineConfig({
           expect: patient,
         },
       },
-      serial('spec'),
-      serial('sim'),
-      serial('e2e'),
-      serial('faults'),
+      processes('spec'),
+      processes('sim'),
+      // They wait more than they work.
+      processes('e2e', 2),
+      processes('faults'),
     ],
   },
 });

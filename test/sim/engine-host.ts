@@ -126,7 +126,8 @@ export class Host {
       }
       over = true;
       cancel();
-      done(connection);
+      // Its server may have died while the answer was on its way.
+      done(connection?.closed === true ? null : connection);
     };
     const cancel = client.after(dialMs, () => once(null));
     if (there === undefined) return;

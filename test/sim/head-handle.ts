@@ -76,7 +76,7 @@ export class SimHead implements HeadHandle {
       return false;
     }
     try {
-      await this.#command(left(), (done) => this.#process.flush(done));
+      await this.#command(left(), (done) => this.#process.drain(done));
     } catch {
       // One that died now had nothing under way any more; the real engine takes what was answered
       // for stable then. On the lazy disks here it is not.

@@ -39,6 +39,7 @@ export class HeadProcess extends SimProcess implements BlockServer {
   readonly #pending = new Set<Pending>();
   /** By block: what waits for the newest write of it. */
   readonly #turns = new Map<number, (() => void)[]>();
+  readonly #whenIdle: (() => void)[] = [];
   readonly #members: Place[] = [];
   /** Newest first. */
   readonly #sealed: Place[] = [];
@@ -151,6 +152,7 @@ export class HeadProcess extends SimProcess implements BlockServer {
       }
       reply(outcome);
       this.#settle(name, session);
+      if (this.#pending.size === 0) for (const next of this.#whenIdle.splice(0)) next();
     };
     if (request.kind === 'read') this.#read(this.#readOrder(), request.block, finish);
     else if (request.kind === 'flush') this.#toMembers(pending, finish);
@@ -177,8 +179,15 @@ export class HeadProcess extends SimProcess implements BlockServer {
     else before.push(begin);
   }
 
-  /** Flushes every member; calls back when all have answered. */
-  flush(done: () => void): void {
+  /**
+   * As at the end of QEMU: waits for everything under way, also for exports that are being removed,
+   * then flushes every member; calls back when all have answered.
+   */
+  drain(done: () => void): void {
+    if (this.#pending.size > 0) {
+      this.#whenIdle.push(() => this.drain(done));
+      return;
+    }
     const request: BlockRequest = { kind: 'flush', block: 0, value: 0 };
     this.#toMembers({ session: '', request, local: 'none' }, done);
   }
