@@ -2,6 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { HyperscaleError } from '../src/errors.ts';
 import { ended, inNamespace, spawnLogged, untilAnswering } from './child.ts';
 import type { LabNetwork } from './net.ts';
 import { signal } from './processes.ts';
@@ -17,6 +18,8 @@ export class EtcdHost {
   readonly logFile: string;
   readonly #data: string;
   readonly #command: string[];
+  /** Options of the one member, for etcd and for `etcdctl snapshot restore`. */
+  readonly #member: string[];
   readonly #network: LabNetwork;
   #child: ChildProcess | undefined;
 
@@ -30,15 +33,12 @@ export class EtcdHost {
     this.logFile = join(directory, 'etcd.log');
     this.#network = network;
     this.#data = join(directory, 'data');
-    this.#command = ['etcd', '--name', name, '--data-dir', this.#data];
+    this.#command = ['etcd', '--data-dir', this.#data];
     this.#command.push('--listen-client-urls', this.endpoint, '--listen-peer-urls', peer);
     this.#command.push('--advertise-client-urls', this.endpoint);
-    this.#command.push(
-      '--initial-advertise-peer-urls',
-      peer,
-      '--initial-cluster',
-      `${name}=${peer}`,
-    );
+    this.#member = ['--name', name, '--initial-cluster', `${name}=${peer}`];
+    this.#member.push('--initial-advertise-peer-urls', peer);
+    this.#command.push(...this.#member);
   }
 
   /** Starts etcd on its data; resolves once it is healthy. */
@@ -77,6 +77,27 @@ export class EtcdHost {
   setBack(): void {
     this.erase();
     cpSync(`${this.#data}.copy`, this.#data, { recursive: true });
+  }
+
+  /** Saves all that etcd holds now to a file, as an operator's backup does; it must run. */
+  async saveSnapshot(file: string): Promise<void> {
+    await this.#etcdctl(['--endpoints', this.endpoint, 'snapshot', 'save', file]);
+  }
+
+  /** Replaces what etcd holds by a saved snapshot; it must not run. */
+  async restoreSnapshot(file: string): Promise<void> {
+    this.erase();
+    await this.#etcdctl(['snapshot', 'restore', file, '--data-dir', this.#data, ...this.#member]);
+  }
+
+  async #etcdctl(args: string[]): Promise<void> {
+    const command = this.#placed(['env', 'ETCDCTL_API=3', 'etcdctl', ...args]);
+    const end = await ended(spawnLogged(command, this.logFile));
+    if (end !== 'exit status 0') {
+      throw new HyperscaleError('internal', `etcdctl ${args.join(' ')}: ${end}`, {
+        hint: `See ${this.logFile}.`,
+      });
+    }
   }
 
   /** Ends etcd by SIGKILL and waits for it; `start` continues on the same data. */

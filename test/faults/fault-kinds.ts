@@ -3,8 +3,9 @@ import { HyperscaleError } from '../../src/errors.ts';
 import type { FaultKind } from './fault.ts';
 import { hostFaults } from './host-faults.ts';
 import { processFaults } from './process-faults.ts';
+import { storeFaults } from './store-faults.ts';
 
-export const faultKinds: readonly FaultKind[] = [...processFaults, ...hostFaults];
+export const faultKinds: readonly FaultKind[] = [...processFaults, ...storeFaults, ...hostFaults];
 
 /** @throws HyperscaleError `bad-input` naming those that there are */
 export function faultKind(name: string): FaultKind {

@@ -43,6 +43,10 @@ const schedules: [string, string][] = [
     'power is lost, with what disks had not flushed',
     '0.0s power-cut n1 for 1.5s; 4.5s power-cut-two n2+n3 for 1.0s; 10.0s hand-over writer for 0.5s',
   ],
+  [
+    'etcd is restored from a snapshot of before a take-over',
+    '0.0s restore-etcd store for 6.0s; 0.5s power-cut n1 for 3.0s',
+  ],
   ['power is lost everywhere at once', '0.5s power-cut-all all for 0.5s'],
 ];
 

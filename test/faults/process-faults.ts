@@ -73,28 +73,6 @@ export const processFaults: readonly FaultKind[] = [
     },
   },
   {
-    kind: 'kill-etcd',
-    weight: 3,
-    scope: 'store',
-    longestMs: 8_000,
-    exclusive: true,
-    strike: async ({ stage }) => {
-      await stage.lab.etcd.kill();
-      return () => stage.lab.etcd.start();
-    },
-  },
-  {
-    kind: 'freeze-etcd',
-    weight: 2,
-    scope: 'store',
-    longestMs: 8_000,
-    exclusive: true,
-    strike: async ({ stage }) => {
-      stage.lab.etcd.freeze();
-      return async () => stage.lab.etcd.thaw();
-    },
-  },
-  {
     kind: 'seal',
     weight: 2,
     scope: 'writer',
