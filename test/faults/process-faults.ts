@@ -69,7 +69,7 @@ export const processFaults: readonly FaultKind[] = [
     exclusive: true,
     strike: async ({ stage, hosts: [host = ''] }) => {
       await stage.node(host).killDaemon();
-      return () => stage.node(host).start();
+      return () => stage.untilStarted(host);
     },
   },
   {

@@ -11,6 +11,9 @@ export const nodeNames = ['n1', 'n2', 'n3', 'n4'] as const;
 /** The host of etcd. */
 export const storeHost = 'meta';
 
+/** A daemon that does not start so often has a reason of its own. */
+const startsAtMost = 3;
+
 /** Large enough for a few chains of small layers, small enough to be filled in a moment. */
 const poolBytes = 1 << 30;
 
@@ -75,7 +78,18 @@ export class Stage {
 
   async boot(name: string): Promise<void> {
     await this.disk(name).mount();
-    await this.node(name).boot();
+    await this.untilStarted(name, () => this.node(name).boot());
+  }
+
+  /** Another fault may kill what a daemon just starts; it ends then, and systemd starts it again. */
+  async untilStarted(name: string, start = () => this.node(name).start()): Promise<void> {
+    for (let left = startsAtMost; ; left -= 1) {
+      try {
+        return await start();
+      } catch (error) {
+        if (left <= 1 || this.node(name).running) throw error;
+      }
+    }
   }
 
   /** Ends everything; `keepFiles` leaves the lab's directory with its logs. */
