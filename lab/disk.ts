@@ -23,6 +23,11 @@ export type DiskOptions = {
   /** Where the file system is mounted; an existing directory. */
   mountPoint: string;
   sizeBytes: number;
+  /**
+   * False: a file system without a journal, which goes on after errors; one with a journal is
+   * read-only from its first failed commit on, until the host is booted.
+   */
+  journal?: boolean;
 };
 
 export class LabDisk {
@@ -57,7 +62,17 @@ export class LabDisk {
     try {
       // It answers once its file is there.
       await disk.#ask({ command: 'power-on' });
-      const ext4 = ['-q', '-F', '-m', '0', '-E', 'nodiscard,lazy_itable_init=1', disk.#file];
+      const plain = options.journal === false ? ['-O', '^has_journal'] : [];
+      const ext4 = [
+        ...plain,
+        '-q',
+        '-F',
+        '-m',
+        '0',
+        '-E',
+        'nodiscard,lazy_itable_init=1',
+        disk.#file,
+      ];
       await run(['mkfs.ext4', ...ext4]);
       await disk.mount();
       return disk;

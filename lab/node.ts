@@ -9,6 +9,8 @@ import { stringify } from 'yaml';
 import { errorText, HyperscaleError } from '../src/errors.ts';
 import { LabApi } from './api.ts';
 import { binDirectory, ended, inNamespace, spawnLogged, tail, untilAnswering } from './child.ts';
+import { libvirtUri } from './libvirt.ts';
+import { unmountBelow } from './mounts.ts';
 import type { LabNetwork } from './net.ts';
 import { killUntilNone, pidsInNamespace, type Role, roleOf, signal } from './processes.ts';
 
@@ -26,6 +28,8 @@ export class LabNode {
   readonly directory: string;
   readonly poolDirectory: string;
   readonly runDirectory: string;
+  /** Where links to block devices go. Unlike a real host's /dev it survives a power cut. */
+  readonly deviceDirectory: string;
   readonly logFile: string;
   readonly configFile: string;
   readonly socketPath: string;
@@ -44,6 +48,7 @@ export class LabNode {
     this.directory = join(base, name);
     this.poolDirectory = join(this.directory, 'pool');
     this.runDirectory = join(this.directory, 'run');
+    this.deviceDirectory = join(this.directory, 'dev');
     this.logFile = join(this.directory, 'log', 'hyperscaled.log');
     this.configFile = join(this.directory, 'etc', 'hyperscale.yaml');
     this.socketPath = join(this.runDirectory, 'api.sock');
@@ -64,7 +69,10 @@ export class LabNode {
       pool: this.poolDirectory,
       runDirectory: this.runDirectory,
       logDirectory: join(this.directory, 'log'),
+      deviceDirectory: this.deviceDirectory,
       bootIdFile: this.#bootIdFile,
+      // Never the libvirt of this machine; see lab/libvirt.ts.
+      libvirt: { uri: libvirtUri(this), migrationUri: 'qemu+tcp://{address}/system' },
       ...settings,
     };
     writeFileSync(this.configFile, stringify(config));
@@ -151,6 +159,7 @@ export class LabNode {
     if (this.#daemon !== undefined) {
       await ended(this.#daemon);
     }
+    unmountBelow(this.runDirectory);
     for (const entry of readdirSync(this.runDirectory)) {
       rmSync(join(this.runDirectory, entry), { recursive: true, force: true });
     }

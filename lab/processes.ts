@@ -14,6 +14,7 @@ export type Role =
   | 'head'
   | 'proxy'
   | 'gateway'
+  | 'device'
   | 'etcd'
   | 'guest'
   | 'other';
@@ -24,6 +25,7 @@ const roleOfDirectory: [string, Role][] = [
   ['heads', 'head'],
   ['proxies', 'proxy'],
   ['gateways', 'gateway'],
+  ['devices', 'device'],
 ];
 
 /** Programs that a lab starts with its directory in their arguments, in no namespace or in any. */

@@ -12,6 +12,7 @@ export const errorCodes = {
   'in-use': { status: 409, exit: 5 },
   conflict: { status: 409, exit: 5 },
   'not-allowed': { status: 409, exit: 5 },
+  'not-supported': { status: 501, exit: 11 },
   'no-space': { status: 507, exit: 6 },
   'not-enough-nodes': { status: 503, exit: 6 },
   'node-down': { status: 503, exit: 6 },
@@ -19,6 +20,7 @@ export const errorCodes = {
   'store-unavailable': { status: 503, exit: 6 },
   quarantined: { status: 503, exit: 6 },
   timeout: { status: 504, exit: 7 },
+  'guest-refused': { status: 409, exit: 7 },
   cancelled: { status: 499, exit: 130 },
   'foreign-pool': { status: 500, exit: 8 },
   'already-running': { status: 500, exit: 8 },
@@ -26,6 +28,7 @@ export const errorCodes = {
   damaged: { status: 500, exit: 9 },
   inconsistent: { status: 500, exit: 10 },
   engine: { status: 500, exit: 1 },
+  libvirt: { status: 502, exit: 1 },
   'rule-broken': { status: 500, exit: 1 },
   internal: { status: 500, exit: 1 },
 } as const;

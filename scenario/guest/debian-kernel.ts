@@ -7,6 +7,10 @@ import { runProgram } from './run-program.ts';
 const metaPackage = 'linux-image-cloud-amd64';
 /** What the guest needs; the modules they depend on are found from these. */
 const wantedModules = ['virtio_pci', 'virtio_blk', 'ext4', 'crc32c_generic'];
+/** What a guest needs besides that may get SCSI disks. */
+const scsiModules = ['virtio_scsi', 'sd_mod'];
+/** In the name of the cache entry; another one when the entry holds something else. */
+const contents = 'virtio-scsi';
 
 export type DebianKernel = {
   /** Package name and version; names the cache entry. */
@@ -14,6 +18,8 @@ export type DebianKernel = {
   kernel: string;
   /** Module files, uncompressed, in the order in which they must be loaded. */
   modules: string[];
+  /** The same for SCSI disks; after `modules`. */
+  scsiModules: string[];
 };
 
 /** The package that the meta package depends on now, for example `linux-image-6.1.0-9-cloud-amd64`. */
@@ -66,8 +72,10 @@ function moduleDependencies(path: string, content: Buffer): string[] {
   return depends.split(',').filter((name) => name !== '');
 }
 
-/** The wanted modules that are not built in, each after what it depends on. */
-async function loadOrder(tree: string): Promise<Map<string, Buffer>> {
+/** The wanted modules that are not built in, each after what it depends on; then the SCSI ones. */
+async function loadOrder(
+  tree: string,
+): Promise<{ modules: Map<string, Buffer>; scsi: Map<string, Buffer> }> {
   const files = await readdir(tree, { recursive: true });
   const paths = new Map(
     files
@@ -91,7 +99,9 @@ async function loadOrder(tree: string): Promise<Map<string, Buffer>> {
     ordered.set(name, content);
   };
   for (const name of wantedModules) await visit(name);
-  return ordered;
+  const modules = new Map(ordered);
+  for (const name of scsiModules) await visit(name);
+  return { modules, scsi: new Map([...ordered].filter(([name]) => !modules.has(name))) };
 }
 
 async function unpack(name: string, version: string, directory: string): Promise<void> {
@@ -104,15 +114,25 @@ async function unpack(name: string, version: string, directory: string): Promise
   const inUsr = await readdir(join(root, 'usr', 'lib', 'modules')).catch(() => undefined);
   const library = join(root, inUsr === undefined ? 'lib' : 'usr/lib');
   const tree = join(library, 'modules', release);
-  const modules = await loadOrder(tree);
-  await mkdir(join(directory, 'modules'));
+  const { modules, scsi } = await loadOrder(tree);
+  await writeModules(join(directory, 'modules'), modules);
+  await writeModules(join(directory, 'scsi-modules'), scsi);
+  await rm(work, { recursive: true });
+}
+
+/** Module files whose names sort in the order in which they must be loaded. */
+async function writeModules(directory: string, modules: Map<string, Buffer>): Promise<void> {
+  await mkdir(directory);
   let index = 0;
   for (const [module, content] of modules) {
     const file = `${String(index).padStart(2, '0')}-${module}.ko`;
-    await writeFile(join(directory, 'modules', file), content);
+    await writeFile(join(directory, file), content);
     index += 1;
   }
-  await rm(work, { recursive: true });
+}
+
+async function modulesIn(directory: string): Promise<string[]> {
+  return (await readdir(directory)).sort().map((file) => join(directory, file));
 }
 
 /**
@@ -121,12 +141,12 @@ async function unpack(name: string, version: string, directory: string): Promise
  */
 export async function debianKernel(cache: string): Promise<DebianKernel> {
   const { name, version } = await resolvePackage();
-  const entry = `${name}_${version}`.replaceAll(/[^\w.~+-]/g, '_');
+  const entry = `${name}_${version}_${contents}`.replaceAll(/[^\w.~+-]/g, '_');
   const directory = await cachedDirectory(cache, entry, (path) => unpack(name, version, path));
-  const modules = (await readdir(join(directory, 'modules'))).sort();
   return {
     version: entry,
     kernel: join(directory, 'vmlinuz'),
-    modules: modules.map((file) => join(directory, 'modules', file)),
+    modules: await modulesIn(join(directory, 'modules')),
+    scsiModules: await modulesIn(join(directory, 'scsi-modules')),
   };
 }

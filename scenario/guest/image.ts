@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { HyperscaleError } from '../../src/errors.ts';
 import { cachedDirectory } from './cached-directory.ts';
 import { type ArchiveEntry, cpioArchive } from './cpio.ts';
-import { debianKernel } from './debian-kernel.ts';
+import { type DebianKernel, debianKernel } from './debian-kernel.ts';
 import { runProgram } from './run-program.ts';
 
 /** What QEMU boots: paths of a kernel and of an initramfs. */
@@ -12,8 +12,8 @@ export type GuestImage = { kernel: string; initramfs: string };
 
 const programDirectories = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/bin', '/bin'];
 const applets = [
-  ...['awk', 'cat', 'cut', 'dd', 'hexdump', 'insmod', 'mkfifo', 'mount', 'poweroff', 'sh', 'stat'],
-  ...['sync', 'truncate', 'umount'],
+  ...['awk', 'cat', 'cut', 'dd', 'hexdump', 'insmod', 'mkdir', 'mkfifo', 'mknod', 'mount'],
+  ...['poweroff', 'rm', 'sh', 'stat', 'sync', 'truncate', 'umount'],
 ];
 
 async function findProgram(name: string, packageName: string): Promise<string> {
@@ -50,7 +50,7 @@ async function fileEntry(source: string, path: string, mode: number): Promise<Ar
   return { kind: 'file', path, content: await readFile(source), mode };
 }
 
-async function initramfsEntries(modules: readonly string[]): Promise<ArchiveEntry[]> {
+async function initramfsEntries(built: DebianKernel): Promise<ArchiveEntry[]> {
   const busybox = await findProgram('busybox', 'busybox-static');
   const dynamic = await sharedLibraries(busybox).catch(() => []);
   if (dynamic.length > 0) {
@@ -59,13 +59,17 @@ async function initramfsEntries(modules: readonly string[]): Promise<ArchiveEntr
     });
   }
   const mke2fs = await findProgram('mke2fs', 'e2fsprogs');
-  const order = modules.map((module) => `${basename(module)}\n`).join('');
+  const modules = [...built.modules, ...built.scsiModules];
+  const listOf = (paths: readonly string[]): Buffer =>
+    Buffer.from(paths.map((path) => `${basename(path)}\n`).join(''));
   const files: ArchiveEntry[] = [
     await fileEntry(join(import.meta.dirname, 'init.sh'), 'init', 0o755),
     await fileEntry(join(import.meta.dirname, 'scan.awk'), 'scan.awk', 0o644),
+    await fileEntry(join(import.meta.dirname, 'watch.sh'), 'watch.sh', 0o644),
     await fileEntry(busybox, 'bin/busybox', 0o755),
     await fileEntry(mke2fs, 'bin/mke2fs', 0o755),
-    { kind: 'file', path: 'modules/order', content: Buffer.from(order), mode: 0o644 },
+    { kind: 'file', path: 'modules/order', content: listOf(built.modules), mode: 0o644 },
+    { kind: 'file', path: 'modules/later', content: listOf(built.scsiModules), mode: 0o644 },
   ];
   for (const library of await sharedLibraries(mke2fs)) {
     files.push(await fileEntry(library, library.slice(1), 0o755));
@@ -95,7 +99,7 @@ async function initramfsEntries(modules: readonly string[]): Promise<ArchiveEntr
 export async function buildGuestImage(cacheDirectory: string): Promise<GuestImage> {
   const kernel = await debianKernel(cacheDirectory);
   // Not compressed: unpacking would cost an emulated guest more time than the bytes do.
-  const archive = cpioArchive(await initramfsEntries(kernel.modules));
+  const archive = cpioArchive(await initramfsEntries(kernel));
   const hash = createHash('sha256').update(archive).digest('hex').slice(0, 16);
   const directory = await cachedDirectory(cacheDirectory, `initramfs-${hash}`, (path) =>
     writeFile(join(path, 'initramfs.cpio'), archive),

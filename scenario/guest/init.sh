@@ -10,8 +10,15 @@
 #   HS-CORRUPT N REASON              record N is missing or wrong
 #   HS-IOERROR TEXT, HS-FATAL TEXT   an operation failed; the guest powers off
 #   HS-DONE                          verified, unmounted; the guest powers off
+# and with hs.watch=1, at any time between the others:
+#   HS-BOOTID ID                     the random identity of this boot
+#   HS-DISKS NAME:BYTES:SERIAL ...   the disks it sees, said anew when they change
+#   HS-FOUND DISK N                  the newest counter block on a disk; 0 when there is none
+#   HS-COUNT DISK N                  counter block N is on the disk and was read back
+#   HS-LOST DISK N TEXT              a counter block could not be written, or read back otherwise
 # What the host asks for stands on the kernel command line: hs.mode (record, verify or idle), hs.seed
-# (of the random payloads) and hs.pause (seconds between records).
+# (of the random payloads), hs.pause (seconds between records) and hs.watch.
+# See watch.sh for the last five.
 # The kernel writes to the second serial port, so that its lines cannot split ours.
 
 export PATH=/bin
@@ -39,13 +46,14 @@ while read -r module; do
   insmod "/modules/$module" || stop "HS-FATAL cannot load $module"
 done </modules/order
 
-mode=idle seed=1 pause=0.020
+mode=idle seed=1 pause=0.020 watch=0
 read -r arguments </proc/cmdline
 for argument in $arguments; do
   case $argument in
     hs.mode=*) mode=${argument#*=} ;;
     hs.seed=*) seed=${argument#*=} ;;
     hs.pause=*) pause=${argument#*=} ;;
+    hs.watch=*) watch=${argument#*=} ;;
   esac
 done
 
@@ -55,7 +63,16 @@ exec 4<>/run/never
 
 disk=/dev/vda
 records=/data/records
-[ -b $disk ] || stop "HS-FATAL no disk $disk"
+if [ "$watch" = 1 ]; then
+  while read -r module; do
+    insmod "/modules/$module" || stop "HS-FATAL cannot load $module"
+  done </modules/later
+  # The disk of the records is not the watcher's to write to.
+  kept=vda
+  [ "$mode" = idle ] && kept=
+  sh /watch.sh "$kept" "$pause" >&3 &
+fi
+[ -b $disk ] || [ "$mode" = idle ] || stop "HS-FATAL no disk $disk"
 
 # Sets $found to ext4, blank or unknown. A disk that holds anything is never formatted: a lost
 # superblock must show as a failure, not as a fresh file system.
