@@ -134,8 +134,9 @@ function wrongExports(scene: Scene, { node, pool, exports }: Inspection): FsckFi
   });
 }
 
-/** Proxies and gateways of sessions that ended, and proxies to where the head is not. */
-function wrongRelays(scene: Scene, { node, proxies, gateways }: Inspection): FsckFinding[] {
+/** Proxies, block devices and gateways of sessions that ended, and proxies to where the head is not. */
+function wrongRelays(scene: Scene, inspection: Inspection): FsckFinding[] {
+  const { node, proxies, gateways, devices = [] } = inspection;
   const open = (id: string) => scene.volumes.find((v) => v.id === id);
   const stale = [
     ...proxies.flatMap(({ volume: id, session, headNode }) => {
@@ -143,6 +144,11 @@ function wrongRelays(scene: Scene, { node, proxies, gateways }: Inspection): Fsc
       const mine = volume && attachmentOn(volume, node);
       const moved = volume?.tail.phase === 'open' && volume.tail.layer.writer !== headNode;
       return mine?.session === session && !moved ? [] : [{ id, session, what: 'proxy' }];
+    }),
+    ...devices.flatMap(({ volume: id, session }) => {
+      const volume = open(id);
+      const mine = volume && attachmentOn(volume, node);
+      return mine?.session === session ? [] : [{ id, session, what: 'device' }];
     }),
     ...gateways.flatMap(({ volume: id, session }) => {
       const known = open(id)?.attachments.some((a) => a.session === session) === true;
@@ -155,7 +161,7 @@ function wrongRelays(scene: Scene, { node, proxies, gateways }: Inspection): Fsc
       `${what}-stale`,
       { volume: id, node, subject: session },
       {
-        what: `${node} runs a ${what} for ${nameOf(scene, id)} that belongs to no attachment.`,
+        what: `${node} runs a ${what === 'device' ? 'block device' : what} for ${nameOf(scene, id)} that belongs to no attachment.`,
         why: 'The attachment ended or its head moved; the session finds no export any more.',
         action: byItself(node),
       },

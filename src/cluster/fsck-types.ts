@@ -39,6 +39,8 @@ export type Inspection = {
   }[];
   proxies: { volume: VolumeId; session: SessionId; headNode: NodeName }[];
   gateways: { volume: VolumeId; session: SessionId }[];
+  /** Attachments that are block devices. Absent from a node whose software knows none. */
+  devices?: { volume: VolumeId; session: SessionId }[];
   exports: { volume: VolumeId; layer: LayerId; epoch: number; writable: boolean }[];
   /** Containers that are kept ready. */
   spares: number;

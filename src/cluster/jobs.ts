@@ -1,6 +1,7 @@
 /** Background work that one node has to do for a volume. Pure. */
-import { mayBeRead, unobtainable } from '../volume/damage.ts';
+import { mayBeRead, soundReplicas, unobtainable } from '../volume/damage.ts';
 import { hasInputs } from '../volume/merge.ts';
+import { copiesWanted } from '../volume/policy.ts';
 import { cleanReplicas, isDeletable, mergedEpoch, replicaOn } from '../volume/queries.ts';
 import type { LayerId, NodeName, NodeView, Replica, Volume } from '../volume/types.ts';
 
@@ -35,6 +36,18 @@ export function jobsFor(
     ...merges(volume, self, nodes),
     ...deletions(volume, self),
   ];
+}
+
+/**
+ * True for a copy that is made only because the layer is read here: of others there are enough. It
+ * gives way to everything else.
+ */
+export function isLeisurely(volume: Volume, job: Job, nodes: readonly NodeView[]): boolean {
+  if (job.kind !== 'mend' || job.state !== 'copying' || job.ofMerge) return false;
+  const layer = volume.chain.find((l) => l.id === job.layer);
+  if (layer === undefined) return false;
+  const sound = soundReplicas(layer).filter((r) => isUp(nodes, r.node));
+  return sound.length >= copiesWanted(volume.policy);
 }
 
 function isUp(nodes: readonly NodeView[], node: NodeName): boolean {

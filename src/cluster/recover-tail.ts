@@ -132,13 +132,16 @@ function perhapsServed(
 
 function confirmed(volume: Volume, { next, closing, reason }: Opening, writer: NodeName): Volume {
   const chain = closing === null ? volume.chain : [...volume.chain, sealLayer(closing, writer, [])];
-  return { ...volume, chain, tail: { phase: 'open', reason, layer: next } };
+  const { sizeBytes } = next;
+  return { ...volume, sizeBytes, chain, tail: { phase: 'open', reason, layer: next } };
 }
 
 function fencing(volume: Volume, unsealed: UnsealedLayer, nodes: readonly NodeKnowledge[]): Volume {
   const taker = unsealed.members.find((m) => answers(nodes, m))?.node ?? unsealed.writer;
   const epoch = volume.epoch + 1;
-  return { ...volume, epoch, tail: { phase: 'fencing', taker, epoch, unsealed } };
+  // It may have been served, and the volume have grown with it.
+  const { sizeBytes } = unsealed;
+  return { ...volume, sizeBytes, epoch, tail: { phase: 'fencing', taker, epoch, unsealed } };
 }
 
 /** A member refuses the layer's epoch for good. */

@@ -1,4 +1,4 @@
-import type { LayerId, SessionId, VolumeId } from '../volume/types.ts';
+import type { LayerId, Limits, SessionId, VolumeId } from '../volume/types.ts';
 
 /**
  * What a node's agent asks of QEMU. The real one starts `qemu-storage-daemon` processes; the
@@ -18,7 +18,7 @@ export type PeerExport = { node: string; address: string; port: number };
 export type HeadSpec = {
   volume: VolumeId;
   sizeBytes: number;
-  maxIops: number;
+  limits: Limits;
   /** Sealed layers, oldest first: exactly one place each (local, or one peer). */
   sealed: LayerSource[];
   open: LayerSource;
@@ -30,6 +30,8 @@ export type HeadState = {
   volume: VolumeId;
   layer: LayerId;
   epoch: number;
+  /** What its consumers see. */
+  sizeBytes: number;
   pid: number;
   /** Sessions exported now. */
   sessions: SessionId[];
@@ -37,6 +39,8 @@ export type HeadState = {
   sealed: { layer: LayerId; from: string | null }[];
   /** Members other than this node. */
   peers: string[];
+  /** What it lets through. */
+  limits: Limits;
 };
 
 export type HeadFault =
@@ -51,6 +55,8 @@ export interface HeadHandle {
   addSession(session: SessionId): Promise<void>;
   /** Resolves when the export is gone and its requests are settled. */
   removeSession(session: SessionId, timeoutMs: number): Promise<void>;
+  /** From now on it lets this much through; requests that wait are not lost. */
+  setLimits(limits: Limits): Promise<void>;
   /**
    * Removes all exports, waits for their requests, and ends the process.
    * @returns true when it ended by itself within the time without any member error (every member
@@ -83,8 +89,16 @@ export interface Engine {
   /** The consumer's socket of a volume on this node. */
   attachSocket(volume: VolumeId): string;
   startProxy(spec: ProxySpec): Promise<ProxyHandle>;
-  /** @param port the port of one that died, so that its proxy finds it again; else a free one. */
-  startGateway(volume: VolumeId, session: SessionId, port?: number): Promise<GatewayHandle>;
+  /**
+   * @param sizeBytes what the head shows; a relay keeps the size that it began with.
+   * @param port the port of one that died, so that its proxy finds it again; else a free one.
+   */
+  startGateway(
+    volume: VolumeId,
+    session: SessionId,
+    sizeBytes: number,
+    port?: number,
+  ): Promise<GatewayHandle>;
   /** Removes the socket of a volume that is no longer attached here. */
   removeAttachSocket(volume: VolumeId): Promise<void>;
   readonly replicas: ReplicaServer;
@@ -99,6 +113,8 @@ export type ProxySpec = {
   port: number;
   /** The node whose head is behind that gateway; kept so that an adopted proxy is known. */
   headNode: string;
+  /** What the gateway shows, and so the consumer sees. */
+  sizeBytes: number;
 };
 export interface ProxyHandle {
   readonly spec: ProxySpec;
@@ -111,6 +127,7 @@ export interface GatewayHandle {
   readonly volume: VolumeId;
   readonly session: SessionId;
   readonly port: number;
+  readonly sizeBytes: number;
   onExit(listener: () => void): void;
   kill(): Promise<void>;
 }

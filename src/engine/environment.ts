@@ -1,7 +1,8 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LayerKey } from './engine.ts';
 import type { FileAccess } from './graphs.ts';
+import { openDirectory, openSocket } from './socket-group.ts';
 
 export type LogMethod = (values: Record<string, unknown>, message: string) => void;
 /** The part of a logger that the engine uses; `pino` has it. */
@@ -18,6 +19,10 @@ export type EngineOptions = {
   replicaPort: number;
   /** First and last TCP port for gateways. */
   gatewayPorts: readonly [number, number];
+  /** The group that may use attachment sockets; root alone when it is absent. */
+  attachGroup?: number | undefined;
+  /** Where links to block devices go; `/dev` when it is absent. */
+  deviceDirectory?: string | undefined;
   log: EngineLog;
 };
 
@@ -36,6 +41,8 @@ export const runParts = {
   gateways: 'gateways',
   replica: 'replica',
   burnt: 'burnt',
+  devices: 'devices',
+  disks: 'disks',
 } as const;
 
 export function runPart(options: EngineOptions, part: keyof typeof runParts): string {
@@ -54,5 +61,15 @@ export function makeRunDirectories(options: EngineOptions): void {
   mkdirSync(options.logDirectory, { recursive: true, mode: 0o750 });
   for (const part of Object.values(runParts)) {
     mkdirSync(join(options.runDirectory, part), { recursive: true, mode: 0o755 });
+  }
+  openAttachments(options);
+}
+
+/** Also for sockets that an earlier daemon left, perhaps with another setting. */
+function openAttachments({ runDirectory, attachGroup }: EngineOptions): void {
+  const directory = join(runDirectory, runParts.attach);
+  openDirectory(directory, attachGroup, runDirectory);
+  for (const name of readdirSync(directory)) {
+    if (name.endsWith('.sock')) openSocket(join(directory, name), attachGroup);
   }
 }

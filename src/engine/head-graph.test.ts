@@ -7,13 +7,21 @@ const volume = '00000000-0000-4000-8000-000000000000';
 const key = (epoch: number): LayerKey => ({ volume, layer: `${epoch}`.padStart(32, '0'), epoch });
 const peer = (node: string) => ({ node, address: '10.0.0.2', port: 7481 });
 
+const limits = {
+  maxIops: 1000,
+  maxBandwidth: null,
+  burstIops: null,
+  burstBandwidth: null,
+  burstSeconds: null,
+};
+
 function argumentsOf(
   spec: Partial<HeadSpec>,
 ): { option: string; value: Record<string, unknown> }[] {
   const whole: HeadSpec = {
     volume,
     sizeBytes: 1 << 30,
-    maxIops: 1000,
+    limits,
     sealed: [],
     open: { layer: key(3), local: true, peers: [] },
     sessions: ['s1', 's2'],

@@ -10,6 +10,7 @@ import {
   nbdNode,
   processArguments,
 } from './graphs.ts';
+import { throttleGroup, throttleLimits } from './throttle.ts';
 
 /**
  * A head: throttle over the open layer over the sealed ones. The open layer is a qcow2 over the
@@ -67,13 +68,13 @@ export function headArguments(
   };
   const limit = {
     'qom-type': 'throttle-group',
-    id: 'limit',
-    limits: { 'iops-total': spec.maxIops },
+    id: throttleGroup,
+    limits: throttleLimits(spec.limits),
   };
   const top = {
     driver: 'throttle',
     'node-name': 'top',
-    'throttle-group': 'limit',
+    'throttle-group': throttleGroup,
     // Every node on the way has to pass discards on, or the guest's are silently dropped.
     discard: 'unmap',
     file: 'open',

@@ -87,7 +87,7 @@ export class HeadStart implements PreparedHead {
     const { process, qmp } = this.#held;
     const options = { files, spec, argv, timeoutMs: startTimeoutMs };
     const daemon = await StorageDaemon.start(process, qmp, options);
-    return new Head(daemon, spec, layerPath(spec.open.layer), spec.sessions);
+    return new Head(daemon, spec, layerPath(spec.open.layer), spec);
   }
 }
 
@@ -96,7 +96,7 @@ async function hold(environment: EngineEnvironment, volume: string, mode: 'keep'
   const attach = attachSocketPath(environment, volume);
   const qmp = join(runPart(environment, 'heads'), `${volume}.${token()}.qmp`);
   const sockets = [
-    { fd: heldDescriptors.attach, path: attach, mode },
+    { fd: heldDescriptors.attach, path: attach, mode, group: environment.attachGroup },
     { fd: heldDescriptors.qmp, path: qmp },
   ];
   return { process: await HeldProcess.start(sockets, logFile(environment, volume)), qmp };

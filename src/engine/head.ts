@@ -1,15 +1,18 @@
 import { HyperscaleError } from '../errors.ts';
+import type { Limits } from '../volume/types.ts';
 import type { HeadFault, HeadHandle, HeadSpec, HeadState } from './engine.ts';
 import { localMember, peerMember, sessionExport, sessionExportId } from './head-graph.ts';
 import { checkSessionId } from './ids.ts';
 import type { QmpEvent } from './qmp.ts';
 import type { StorageDaemon } from './storage-daemon.ts';
+import { setThrottle } from './throttle.ts';
 
 /** A head that serves. */
 export class Head implements HeadHandle {
   readonly #daemon: StorageDaemon;
   readonly #spec: HeadSpec;
   readonly #sessions: Set<string>;
+  #limits: Limits;
   readonly #faults: HeadFault[] = [];
   #listener: ((fault: HeadFault) => void) | undefined;
   /** Its end was asked for, so it is no fault. */
@@ -17,14 +20,20 @@ export class Head implements HeadHandle {
 
   /**
    * @param openFile this node's file of the open layer.
-   * @param sessions what is exported now. Faults of the time before, which a daemon that is gone may
+   * @param now its sessions and limits at this time. Faults of the time before, which a daemon that is gone may
    *   not have seen, are reported again.
    */
-  constructor(daemon: StorageDaemon, spec: HeadSpec, openFile: string, sessions: string[]) {
+  constructor(
+    daemon: StorageDaemon,
+    spec: HeadSpec,
+    openFile: string,
+    now: { sessions: string[]; limits: Limits },
+  ) {
     this.#daemon = daemon;
     this.#spec = spec;
     if (spec.open.local) daemon.writes.add(openFile);
-    this.#sessions = new Set(sessions);
+    this.#sessions = new Set(now.sessions);
+    this.#limits = now.limits;
     for (const event of daemon.events()) this.#memberEvent(event);
     daemon.onEvent((event) => this.#memberEvent(event));
     const died = () => {
@@ -40,6 +49,7 @@ export class Head implements HeadHandle {
       volume,
       layer: open.layer.layer,
       epoch: open.layer.epoch,
+      sizeBytes: this.#spec.sizeBytes,
       pid: this.#daemon.identity.pid,
       sessions: [...this.#sessions],
       sealed: sealed.map(({ layer, peers }) => ({
@@ -47,6 +57,7 @@ export class Head implements HeadHandle {
         from: peers[0]?.node ?? null,
       })),
       peers: open.peers.map((peer) => peer.node),
+      limits: this.#limits,
     };
   }
 
@@ -66,6 +77,11 @@ export class Head implements HeadHandle {
     if (!this.#sessions.has(session)) return;
     await this.#daemon.removeExport(sessionExportId(session), timeoutMs);
     this.#sessions.delete(session);
+  }
+
+  async setLimits(limits: Limits): Promise<void> {
+    await setThrottle(this.#daemon, limits);
+    this.#limits = limits;
   }
 
   async stop(timeoutMs: number): Promise<boolean> {

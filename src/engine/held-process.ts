@@ -8,7 +8,13 @@ import { identify, kill, type ProcessIdentity } from './process.ts';
 /** Numbers under which a held process finds what `libexec/hold-listener` opened for it. */
 export const heldDescriptors = { attach: 10, qmp: 11, capabilities: 12 } as const;
 
-export type HeldSocket = { fd: number; path: string; mode?: 'keep' | 'reuse' };
+export type HeldSocket = {
+  fd: number;
+  path: string;
+  mode?: 'keep' | 'reuse' | undefined;
+  /** Members of this group may connect; root alone when absent. */
+  group?: number | undefined;
+};
 
 const program = fileURLToPath(new URL('../../libexec/hold-listener', import.meta.url));
 const readyTimeoutMs = 10_000;
@@ -44,15 +50,11 @@ export class HeldProcess {
   static async start(sockets: HeldSocket[], logFile: string): Promise<HeldProcess> {
     const fd = openSync(logFile, 'a', 0o640);
     const log = { path: logFile, start: fstatSync(fd).size };
-    const child = spawn(
-      program,
-      sockets.map((s) => `${s.mode === undefined ? '' : `${s.mode}:`}${s.fd}=${s.path}`),
-      {
-        detached: true,
-        cwd: '/',
-        stdio: ['pipe', 'pipe', fd],
-      },
-    );
+    const child = spawn(program, sockets.map(argumentOf), {
+      detached: true,
+      cwd: '/',
+      stdio: ['pipe', 'pipe', fd],
+    });
     closeSync(fd);
     try {
       const identity = child.pid === undefined ? undefined : identify(child.pid);
@@ -88,6 +90,14 @@ export class HeldProcess {
   async kill(): Promise<void> {
     await kill(this.identity);
   }
+}
+
+function argumentOf({ fd, path, mode, group }: HeldSocket): string {
+  const words = [
+    ...(mode === undefined ? [] : [mode]),
+    ...(group === undefined ? [] : ['group', group]),
+  ];
+  return [...words, `${fd}=${path}`].join(':');
 }
 
 async function ready(child: ChildProcess, stdout: Readable): Promise<void> {

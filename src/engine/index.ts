@@ -1,4 +1,5 @@
 import { readdirSync, rmSync } from 'node:fs';
+import { QemuBlockDevices } from './block-devices.ts';
 import type {
   Engine,
   GatewayHandle,
@@ -36,6 +37,7 @@ import { runTool } from './run-tool.ts';
 import { Serial } from './serial.ts';
 import { endKeeper } from './socket-keeper.ts';
 import { StorageDaemon } from './storage-daemon.ts';
+import { readThrottle } from './throttle.ts';
 import { checkQemuVersion } from './versions.ts';
 
 /** A process that does not answer within this time is taken for hung. */
@@ -46,6 +48,7 @@ const anyUuid = '00000000-0000-4000-8000-000000000000';
 export class QemuEngine implements Engine {
   readonly replicas: QemuReplicaServer;
   readonly layers: PoolLayerStore;
+  readonly devices: QemuBlockDevices;
   /** What QEMU says of itself. */
   readonly qemuVersion: string;
   readonly #environment: EngineEnvironment;
@@ -54,6 +57,7 @@ export class QemuEngine implements Engine {
   constructor(environment: EngineEnvironment, layers: PoolLayerStore, qemuVersion: string) {
     this.#environment = environment;
     this.replicas = new QemuReplicaServer(environment);
+    this.devices = new QemuBlockDevices(environment, environment.deviceDirectory ?? '/dev');
     this.layers = layers;
     this.qemuVersion = qemuVersion;
   }
@@ -63,7 +67,9 @@ export class QemuEngine implements Engine {
       this.#adoptPart<HeadSpec, Head>('heads', async (daemon, spec) => {
         const sessions = (await daemon.exportIds()).map((id) => id.replace(/^s-/, ''));
         const openFile = this.#environment.layerPath(spec.open.layer);
-        return new Head(daemon, spec, openFile, sessions);
+        // Not what it was started with: they may have been changed since.
+        const limits = await readThrottle(daemon);
+        return new Head(daemon, spec, openFile, { sessions, limits });
       }),
       this.#adoptPart<ProxySpec, QemuProxy>(
         'proxies',
@@ -104,10 +110,15 @@ export class QemuEngine implements Engine {
     return await startProxy(this.#environment, spec);
   }
 
-  async startGateway(volume: string, session: string, known?: number): Promise<GatewayHandle> {
+  async startGateway(
+    volume: string,
+    session: string,
+    sizeBytes: number,
+    known?: number,
+  ): Promise<GatewayHandle> {
     return await this.#gatewayStarts.run(async () => {
       const port = known ?? (await freeGatewayPort(this.#environment));
-      return await startGateway(this.#environment, { volume, session, port });
+      return await startGateway(this.#environment, { volume, session, port, sizeBytes });
     });
   }
 

@@ -46,18 +46,20 @@ export class QemuProxy extends Relay implements ProxyHandle {
   }
 }
 
-export type GatewaySpec = { volume: string; session: string; port: number };
+export type GatewaySpec = { volume: string; session: string; port: number; sizeBytes: number };
 
 export class QemuGateway extends Relay implements GatewayHandle {
   readonly volume: string;
   readonly session: string;
   readonly port: number;
+  readonly sizeBytes: number;
 
   constructor(daemon: RelayProcess, spec: GatewaySpec) {
     super(daemon);
     this.volume = spec.volume;
     this.session = spec.session;
     this.port = spec.port;
+    this.sizeBytes = spec.sizeBytes;
   }
 
   /** One that ended while no daemon was there to see it. */
@@ -75,7 +77,9 @@ export async function startProxy(
   checkSessionId(spec.session);
   const attach = attachSocketPath(environment, spec.volume);
   const files = relayFiles(environment, 'proxies', spec);
-  const listen: HeldSocket[] = [{ fd: heldDescriptors.attach, path: attach, mode: 'reuse' }];
+  const listen: HeldSocket[] = [
+    { fd: heldDescriptors.attach, path: attach, mode: 'reuse', group: environment.attachGroup },
+  ];
   const argv = proxyArguments(spec, files.events);
   return new QemuProxy(await startRelay(environment, files, listen, spec, argv), spec);
 }
@@ -107,7 +111,8 @@ export async function freeGatewayPort(environment: EngineEnvironment): Promise<n
   });
 }
 
-async function startRelay(
+/** Starts a process that forwards; `spec` is kept in its run files. */
+export async function startRelay(
   environment: EngineEnvironment,
   files: RunFiles,
   listen: HeldSocket[],

@@ -6,8 +6,11 @@ import { placeMembers } from '../volume/placement.ts';
 import { attachmentOn } from '../volume/queries.ts';
 import type { NodeView, Volume } from '../volume/types.ts';
 import { Background, type BackgroundOptions } from './background.ts';
+import { ConsumerSizes } from './consumer-sizes.ts';
 import type { Context } from './context.ts';
+import { Devices } from './devices.ts';
 import { untilForwardedSettled } from './force-detach.ts';
+import { Leisure } from './leisure.ts';
 import { reportUnknownFiles } from './unknown-files.ts';
 import { VolumeWorker } from './volume-worker.ts';
 import { WorkList } from './work-list.ts';
@@ -26,18 +29,25 @@ type Entry = { worker: VolumeWorker; background: Background };
 export class Agent {
   readonly context: Context;
   readonly work = new WorkList();
+  /** Sizes as the consumers on this node know them. */
+  readonly consumers: ConsumerSizes;
+  /** Block devices of this node's attachments. */
+  readonly devices: Devices;
   readonly #limit: BackgroundOptions['limit'];
   readonly #entries = new Map<string, Entry>();
   readonly #down = new Map<string, number>();
   readonly #seenUp = new Set<string>();
   readonly #unsubscribe: (() => void)[] = [];
   readonly #told = new Map<string, { name: string; text: string }>();
+  readonly #leisure = new Leisure(() => this.#kickAll());
   #sparesPlanned = false;
   #started = false;
 
   constructor(context: Context, limit: BackgroundOptions['limit']) {
     this.context = context;
     this.#limit = limit;
+    this.devices = new Devices(this);
+    this.consumers = new ConsumerSizes(context, (id) => this.worker(id));
   }
 
   /** Adopts what runs on this node and begins to follow the records. */
@@ -56,6 +66,7 @@ export class Agent {
       const worker = this.worker(volume);
       if (!worker.isAttached()) await engine.removeAttachSocket(volume);
     }
+    await this.devices.adopt();
     this.#unsubscribe.push(
       store.onChange((change) => this.#changed(change)),
       store.onConnection((connected) => {
@@ -70,12 +81,14 @@ export class Agent {
       }),
       health.onChange((node) => this.#healthChanged(node)),
     );
+    this.devices.settleAll();
     for (const { value } of store.volumes()) this.worker(value.id).sidecar.follow();
     for (const { volume } of await engine.layers.records()) {
       if (store.volume(volume) === undefined) this.worker(volume).sidecar.follow();
     }
     this.#kickAll();
     this.#refillSpares();
+    this.consumers.begin(store.volumes().map(({ value }) => value));
     this.#started = true;
     await reportUnknownFiles(this.context);
   }
@@ -87,6 +100,7 @@ export class Agent {
 
   stop(): void {
     for (const off of this.#unsubscribe) off();
+    this.consumers.end();
     for (const { worker, background } of this.#entries.values()) {
       worker.end();
       background.end();
@@ -144,15 +158,20 @@ export class Agent {
     return { ...mine, socket, uri: `nbd+unix:///${mine.session}?socket=${socket}` };
   }
 
-  /** Revokes this host's attachment and resolves when nothing is served here any more. */
+  /**
+   * Revokes this host's attachment and resolves when nothing is served here any more.
+   * @throws `in-use` when its block device is; then nothing was done.
+   */
   async detach(id: string, signal: AbortSignal): Promise<void> {
     const { self } = this.context;
     const worker = this.worker(id);
     let session: string | undefined;
-    const revoked = await worker.change((v) => {
-      session = attachmentOn(v, self.node)?.session;
-      return detach(v, self.node);
-    });
+    const revoked = await this.devices.ending(id, false, () =>
+      worker.change((v) => {
+        session = attachmentOn(v, self.node)?.session;
+        return detach(v, self.node);
+      }),
+    );
     worker.kick();
     await worker.waitUntil(() => worker.detached(), signal);
     if (session !== undefined) await untilForwardedSettled(this, revoked, session, signal);
@@ -166,6 +185,7 @@ export class Agent {
       work: this.work,
       limit: this.#limit,
       givenUp: () => this.#givenUp(),
+      leisure: this.#leisure,
     });
     const entry = { worker, background };
     this.#entries.set(id, entry);
@@ -182,6 +202,8 @@ export class Agent {
     worker.changed();
     background.kick();
     this.#refillSpares();
+    this.devices.settle(change.id);
+    this.consumers.changed(change.id, change.volume?.value ?? null);
     this.#tell(change.id, change.volume?.value ?? null);
     if (change.volume !== null) return;
     this.#forget(change.id).catch((error: unknown) => {

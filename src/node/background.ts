@@ -1,19 +1,23 @@
 import type { Work } from '../api/service.ts';
 import { coordinatorOf } from '../cluster/coordinator.ts';
-import { type Job, jobsFor } from '../cluster/jobs.ts';
+import { isLeisurely, type Job, jobsFor } from '../cluster/jobs.ts';
 import { mergeStep } from '../cluster/merge.ts';
 import { repairStep } from '../cluster/repair.ts';
 import { damageStep } from '../cluster/verify-damage.ts';
-import { errorText } from '../errors.ts';
+import type { Progress } from '../engine/layer-content.ts';
+import { errorText, HyperscaleError } from '../errors.ts';
 import { recordManifest } from '../volume/copies.ts';
 import { collectGarbage, isGone } from '../volume/delete.ts';
 import { recordMergeBuilt } from '../volume/merge.ts';
 import { cleanReplicas } from '../volume/queries.ts';
+import type { Volume } from '../volume/types.ts';
 import { syncExports } from './exports.ts';
 import { failureLevel } from './failure-level.ts';
 import { fenceHere } from './fence-here.ts';
 import { layerKey } from './layer-key.ts';
+import type { Leisure } from './leisure.ts';
 import { mendCopy } from './mend.ts';
+import { paced } from './scrub-pace.ts';
 import { checkOwnCopy } from './verify-copy.ts';
 import type { VolumeWorker } from './volume-worker.ts';
 import type { WorkList } from './work-list.ts';
@@ -27,6 +31,8 @@ export type BackgroundOptions = {
   /** Runs jobs of all volumes of this node, a few at a time. */
   limit: <T>(job: () => Promise<T>) => Promise<T>;
   givenUp: () => ReadonlySet<string>;
+  /** Whose turn it is with what can wait. */
+  leisure: Leisure;
 };
 
 /** Proves, mends, copies, merges and deletes layers of one volume, one job at a time. */
@@ -81,11 +87,15 @@ export class Background {
       if (volume === undefined) return;
       if (await this.#removeWhenGone()) return;
       await syncExports(this.#worker, volume);
-      const job = jobsFor(volume, context.self, context.nodes())[0];
+      const { leisure } = this.#options;
+      const job = this.#nextJob(volume);
       if (job !== undefined) {
         // Before a file goes because of a record, that record is kept here.
         await this.#worker.sidecar.keep();
-        await this.#options.limit(() => this.#perform(job));
+        if (!this.#isLeisurely(job)) await this.#options.limit(() => this.#perform(job));
+        else if (leisure.free) await leisure.run(() => this.#perform(job));
+        // Else it is woken when the turn is free.
+        else return;
         this.#again = true;
       } else if (await this.#coordinate()) {
         this.#again = true;
@@ -99,6 +109,40 @@ export class Background {
       context.log[level]({ volume: id, error: errorText(error) }, 'background job failed');
       context.environment.after(delay, () => this.kick());
     }
+  }
+
+  /** The most urgent job; one that can wait only when there is no other, and its turn is free. */
+  #nextJob(volume: Volume): Job | undefined {
+    const { self, nodes } = this.#worker.context;
+    const jobs = jobsFor(volume, self, nodes());
+    const urgent = jobs.find((job) => !this.#isLeisurely(job));
+    return urgent ?? (this.#options.leisure.free ? jobs[0] : undefined);
+  }
+
+  #isLeisurely(job: Job): boolean {
+    const { context, volume } = this.#worker;
+    return (
+      context.localCopyBytesPerSecond !== undefined &&
+      volume !== undefined &&
+      isLeisurely(volume, job, context.nodes())
+    );
+  }
+
+  /** Slows a copy down that can wait, and ends it when there is something else to do. */
+  #paced(job: Job, shown: Progress, signal: AbortSignal): Progress {
+    const { context } = this.#worker;
+    const rate = context.localCopyBytesPerSecond;
+    if (rate === undefined || !this.#isLeisurely(job)) return shown;
+    const pace = paced(context.environment, rate, () => false, signal);
+    return async (done, total) => {
+      await shown(done, total);
+      const { volume } = this.#worker;
+      const jobs = volume === undefined ? [] : jobsFor(volume, context.self, context.nodes());
+      if (jobs.some((other) => !this.#isLeisurely(other))) {
+        throw new HyperscaleError('conflict', 'a copy that can wait gives way; it goes on later');
+      }
+      await pace(done, total);
+    };
   }
 
   /** The last holder of a deleted volume removes its tombstone. */
@@ -154,7 +198,8 @@ export class Background {
           return;
         }
         case 'mend': {
-          const fetched = await mendCopy(this.#worker, job, signal, progress);
+          const pace = this.#paced(job, progress, signal);
+          const fetched = await mendCopy(this.#worker, job, signal, pace);
           const name = this.#worker.volume?.name ?? id;
           context.events.emit(
             'layer.mended',

@@ -1,5 +1,6 @@
 import type { HeadSpec, PreparedHead } from '../engine/engine.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
+import { limitsOf } from '../volume/limits.ts';
 import { knownLayers } from '../volume/queries.ts';
 import { confirmOpen } from '../volume/roll.ts';
 import type { RollReason, UnsealedLayer, Volume } from '../volume/types.ts';
@@ -12,6 +13,8 @@ import type { VolumeWorker } from './volume-worker.ts';
 
 /** A peer that has not prepared its layer by then is left out. */
 const prepareTimeoutMs = 2_000;
+/** A layer of a new size is not kept ready; meanwhile the old head serves. */
+const prepareLargerTimeoutMs = 5_000;
 /** A planned change of epoch waits this long for the old head to end in good order. */
 const gracefulTimeoutMs = 1_500;
 /** Rolls that nothing is wrong behind: the old head is asked before it is killed. */
@@ -19,6 +22,7 @@ const planned: ReadonlySet<RollReason> = new Set([
   'add-member',
   'localise',
   'seal',
+  'extend',
   'merged',
   'no-space',
   'damaged',
@@ -43,7 +47,9 @@ export async function completeRoll(worker: VolumeWorker): Promise<void> {
   const prepared = await engine.prepareHead(worker.id, worker.head === null ? 'waiting' : 'new');
   try {
     const clean = await endOldHead(worker, closing, planned.has(reason));
-    if (closing !== null) await engine.layers.sync(layerKey(worker.id, closing));
+    if (closing !== null) {
+      await onOwnDisk(worker, () => engine.layers.sync(layerKey(worker.id, closing)));
+    }
     const confirmed = await worker.change((v) => confirmOpen(v, next.id, self, clean));
     context.events.emit('epoch.opened', describe(confirmed, next, reason), {
       volume: worker.id,
@@ -69,6 +75,16 @@ export async function startConfirmedHead(worker: VolumeWorker): Promise<void> {
   }
 }
 
+/** Notes when it fails: then another member goes on sooner or later. */
+async function onOwnDisk(worker: VolumeWorker, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    worker.ownDiskFailed();
+    throw error;
+  }
+}
+
 /** Every member makes and exports its container. False when one cannot: it is avoided then. */
 async function prepareMembers(
   worker: VolumeWorker,
@@ -77,9 +93,11 @@ async function prepareMembers(
 ): Promise<boolean> {
   const { engine, peers, self, log, events } = worker.context;
   const key = layerKey(worker.id, next);
+  const grows = next.sizeBytes > volume.sizeBytes;
+  const timeoutMs = grows ? prepareLargerTimeoutMs : prepareTimeoutMs;
   const tasks = next.members.map(async ({ node, pool, boot }) => {
     if (node === self.node) {
-      await makeLayer(worker, key, next.sizeBytes);
+      await onOwnDisk(worker, () => makeLayer(worker, key, next.sizeBytes));
       const { volume: now } = worker;
       if (now?.tail.phase === 'opening' && now.tail.next.id === next.id) return true;
       // The record has dropped it meanwhile, and its deletion may be done already; or a confirm
@@ -90,7 +108,7 @@ async function prepareMembers(
     }
     try {
       const answer = await peers
-        .of(node, { timeoutMs: prepareTimeoutMs })
+        .of(node, { timeoutMs })
         .prepareLayer({ ...key, sizeBytes: next.sizeBytes });
       return answer.pool === pool && answer.boot === boot;
     } catch (error) {
@@ -174,7 +192,7 @@ async function headSpec(
   return {
     volume: volume.id,
     sizeBytes: open.sizeBytes,
-    maxIops: volume.policy.maxIops,
+    limits: limitsOf(volume),
     sealed: await findSources(worker, volume),
     open: {
       layer: layerKey(volume.id, open),

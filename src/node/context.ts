@@ -1,7 +1,9 @@
+import type { BlockDevices } from '../engine/block-devices.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { LayerContent } from '../engine/layer-content.ts';
 import type { Store } from '../store/store.ts';
 import type { NodeView } from '../volume/types.ts';
+import type { ResizeConsumers } from './consumer-sizes.ts';
 import type { EventLog } from './events.ts';
 import type { PeerHealth } from './peer-health.ts';
 import type { Peers } from './peers.ts';
@@ -34,13 +36,22 @@ export type Context = {
   store: Store;
   engine: Engine;
   content: LayerContent;
+  /** Block devices of this host; absent where there are none to be had, as in a simulation. */
+  blockDevices?: BlockDevices;
   peers: Peers;
   health: PeerHealth;
   events: EventLog;
   environment: Environment;
   log: Log;
+  /** Absent where nothing that uses volumes can be told of a new size. */
+  resizeConsumers?: ResizeConsumers;
   /** How long a dead node's copies are waited for before new ones are made elsewhere. */
   repairDelayMs: number;
+  /**
+   * How fast copies are fetched that are wanted only because they are read here, bytes a second;
+   * absent: as fast as it goes.
+   */
+  localCopyBytesPerSecond?: number;
   /** Nodes as the store's cache has them, with leases only while they can be believed. */
   nodes(): NodeView[];
   /** False for a while after the store came back, when leases may not have been renewed yet. */

@@ -4,6 +4,7 @@
  */
 import type { HeadState } from '../engine/engine.ts';
 import { damagedButRead, soundReplicas } from '../volume/damage.ts';
+import { limitsOf, sameLimits } from '../volume/limits.ts';
 import { mustLeave, placeMembers } from '../volume/placement.ts';
 import {
   attachmentOn,
@@ -13,6 +14,7 @@ import {
   writerOf,
 } from '../volume/queries.ts';
 import type {
+  Limits,
   Member,
   NodeName,
   NodeView,
@@ -21,6 +23,7 @@ import type {
   Volume,
 } from '../volume/types.ts';
 import type { Self } from './context.ts';
+import { taker } from './taker.ts';
 
 export type LocalView = {
   head: HeadState | null;
@@ -47,15 +50,22 @@ export type Duty =
   | { kind: 'complete-roll' }
   | { kind: 'abandon-opening'; layer: string }
   | { kind: 'start-head' }
-  | { kind: 'roll'; reason: RollReason }
+  | { kind: 'roll'; reason: RollReason; sizeBytes?: number }
+  | { kind: 'hand-over'; to: Member }
   | { kind: 'close' }
+  | { kind: 'set-limits'; limits: Limits }
   | { kind: 'sync-sessions'; add: string[]; remove: string[] }
   | { kind: 'start-proxy'; headNode: NodeName; session: string; epoch: number }
   | { kind: 'begin-fencing'; writer: NodeName; revoke: NodeName[] }
   | { kind: 'complete-fencing' }
   | { kind: 'drop-attachment'; host: NodeName };
 
-type Situation = { volume: Volume; self: Self; nodes: readonly NodeView[]; local: LocalView };
+export type Situation = {
+  volume: Volume;
+  self: Self;
+  nodes: readonly NodeView[];
+  local: LocalView;
+};
 
 /** The most urgent duty, or null when everything is as it should be. */
 export function nextDuty(situation: Situation): Duty | null {
@@ -131,7 +141,8 @@ function openingDuty(
     } else if (bootChanged) {
       return { kind: 'begin-fencing', writer: self.node, revoke: [] };
     }
-    return { kind: 'complete-roll' };
+    const to = taker(situation, closing);
+    return to === undefined ? { kind: 'complete-roll' } : { kind: 'hand-over', to };
   }
   if (!local.leasesKnown || isUp(situation, next.writer)) return null;
   if (closing === null) {
@@ -150,6 +161,8 @@ function writerDuty(situation: Situation, layer: UnsealedLayer): Duty | null {
     return { kind: 'begin-fencing', writer: self.node, revoke: [] };
   }
   const { head } = local;
+  const to = taker(situation, layer);
+  if (to !== undefined) return { kind: 'hand-over', to };
   if (mine === undefined) return { kind: 'close' };
   if (head === null) {
     return local.openLayerBurnt ? { kind: 'roll', reason: 'head-died' } : { kind: 'start-head' };
@@ -160,6 +173,8 @@ function writerDuty(situation: Situation, layer: UnsealedLayer): Duty | null {
   const remove = head.sessions.filter((s) => !wanted.includes(s));
   const add = wanted.filter((s) => !head.sessions.includes(s));
   if (remove.length + add.length > 0) return { kind: 'sync-sessions', add, remove };
+  const limits = limitsOf(volume);
+  if (!sameLimits(head.limits, limits)) return { kind: 'set-limits', limits };
   if (!local.settled) return null;
   const reason = worthwhileRoll(situation, layer, head);
   return reason === null ? null : { kind: 'roll', reason };

@@ -24,10 +24,14 @@ export async function forceDetach(
   const { environment, events, self } = agent.context;
   const worker = agent.worker(id);
   let session: string | undefined;
-  const revoked = await worker.change((v) => {
-    session = attachmentOn(v, host)?.session;
-    return detach(v, host);
-  });
+  const revoke = () =>
+    worker.change((v) => {
+      session = attachmentOn(v, host)?.session;
+      return detach(v, host);
+    });
+  // A block device elsewhere finds no export any more, and its own node ends it.
+  const revoked =
+    host === self.node ? await agent.devices.ending(id, true, revoke) : await revoke();
   if (session !== undefined) {
     events.emit(
       'volume.revoked',

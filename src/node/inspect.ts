@@ -25,6 +25,7 @@ export async function inspectHere(agent: Agent, volume?: string): Promise<Inspec
     gateways: workers.flatMap(({ id, gateways }) =>
       [...gateways.keys()].map((session) => ({ volume: id, session })),
     ),
+    devices: agent.devices.list().filter((device) => wanted(device.volume)),
     exports: engine.replicas
       .exports()
       .filter(({ key }) => wanted(key.volume))

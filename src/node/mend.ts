@@ -1,7 +1,7 @@
 import type { Manifest } from '../api/service.ts';
 import type { Job } from '../cluster/jobs.ts';
 import type { LayerKey } from '../engine/engine.ts';
-import { chunkHash, rootOf } from '../engine/layer-content.ts';
+import { chunkHash, type Progress, rootOf } from '../engine/layer-content.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
 import { markClean } from '../volume/copies.ts';
 import { rangesOf } from '../volume/damage.ts';
@@ -30,7 +30,7 @@ export async function mendCopy(
   worker: VolumeWorker,
   job: MendJob,
   signal: AbortSignal,
-  progress: (doneBytes: number, totalBytes: number) => void,
+  progress: Progress,
 ): Promise<number> {
   const { engine, content, self } = worker.context;
   const key: LayerKey = { volume: worker.id, layer: job.layer, epoch: job.epoch };
@@ -132,7 +132,7 @@ async function fetchChunks(
   wanted: Manifest,
   differing: readonly number[],
   signal: AbortSignal,
-  progress: (doneBytes: number, totalBytes: number) => void,
+  progress: Progress,
 ): Promise<number> {
   const size = wanted.chunkBytes;
   const sources = new ChunkSources(worker, job, key, wanted, signal);
@@ -148,7 +148,7 @@ async function fetchChunks(
       // What is right nowhere stays as it is; the rest is mended all the same.
       if (chunk !== 'nowhere') await mending.write(index, chunk);
       fetched += chunk === 'nowhere' || chunk === null ? 0 : chunk.length;
-      progress((done + 1) * size, differing.length * size);
+      await progress((done + 1) * size, differing.length * size);
     }
     await mending.finish();
   } catch (error) {

@@ -1,4 +1,5 @@
 import type {
+  Consumer,
   CopyCheck,
   Endpoint,
   FenceAnswer,
@@ -16,6 +17,7 @@ import type { Volume } from '../volume/types.ts';
 import type { Agent } from './agent.ts';
 import type { Context } from './context.ts';
 import { withDeadline } from './deadline.ts';
+import type { Device } from './devices.ts';
 import { fenceHere } from './fence-here.ts';
 import { servesNot } from './force-detach.ts';
 import { inspectHere } from './inspect.ts';
@@ -76,17 +78,20 @@ export class PeerCalls implements PeerService {
     await this.#context.engine.replicas.export(layerKey(request), false);
   }
 
-  async openGateway(request: GatewayRequest): Promise<{ port: number }> {
+  async openGateway(request: GatewayRequest): Promise<{ port: number; sizeBytes: number }> {
     const worker = this.#agent.worker(request.volume);
     const serves = () => worker.head?.state.sessions.includes(request.session) === true;
     await this.#within(gatewayWaitMs, (signal) => worker.waitUntil(serves, signal));
     return worker.gate.run(async () => {
-      const known = worker.gateways.get(request.session);
-      if (known !== undefined && known.port === request.port) return { port: known.port };
-      await settleSession(worker, request.session);
-      const gateway = await this.#context.engine.startGateway(request.volume, request.session);
+      const { volume, session, port } = request;
+      const known = worker.gateways.get(session);
+      // A relay shows the size that it began with: of a volume that has grown it is exchanged.
+      const sizeBytes = worker.head?.state.sizeBytes ?? 0;
+      if (known?.port === port && known.sizeBytes === sizeBytes) return { port, sizeBytes };
+      await settleSession(worker, session);
+      const gateway = await this.#context.engine.startGateway(volume, session, sizeBytes);
       worker.addGateway(gateway);
-      return { port: gateway.port };
+      return { port: gateway.port, sizeBytes };
     });
   }
 
@@ -138,7 +143,19 @@ export class PeerCalls implements PeerService {
   seal(volumeId: string): Promise<void> {
     this.#mustExist(volumeId);
     const worker = this.#agent.worker(volumeId);
-    return this.#within(endpointTimeoutMs, (signal) => worker.seal(signal));
+    return this.#within(endpointTimeoutMs, (signal) => worker.roll({ reason: 'seal' }, signal));
+  }
+
+  extend({ volume, sizeBytes }: { volume: string; sizeBytes: number }): Promise<void> {
+    this.#mustExist(volume);
+    const worker = this.#agent.worker(volume);
+    const wish = { reason: 'extend', sizeBytes } as const;
+    return this.#within(endpointTimeoutMs, (signal) => worker.roll(wish, signal));
+  }
+
+  resizeConsumers({ volume }: { volume: string }): Promise<Consumer[]> {
+    this.#mustExist(volume);
+    return this.#agent.consumers.tell(volume);
   }
 
   /** Whoever gets a layer from here may be opening the next epoch: then it is known here. */
@@ -159,6 +176,15 @@ export class PeerCalls implements PeerService {
     const worker = this.#agent.worker(request.volume);
     const gone = () => servesNot(worker, request.session);
     return this.#within(endpointTimeoutMs, (signal) => worker.waitUntil(gone, signal));
+  }
+
+  makeDevice(request: { volume: string; name?: string }): Promise<Device> {
+    this.#mustExist(request.volume);
+    return this.#agent.devices.make(request.volume, request.name);
+  }
+
+  async removeDevice(request: { volume: string; force: boolean }): Promise<void> {
+    await this.#agent.devices.remove(request.volume, request.force);
   }
 
   #within<T>(milliseconds: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {

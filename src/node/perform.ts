@@ -1,10 +1,12 @@
 import { detach } from '../volume/attach.ts';
 import { beginFencing } from '../volume/fence.ts';
+import { limitsText } from '../volume/limits-text.ts';
 import { unsealedLayer } from '../volume/queries.ts';
 import { abandonOpening, close } from '../volume/roll.ts';
 import type { UnsealedLayer, Volume } from '../volume/types.ts';
 import { completeRoll, startConfirmedHead } from './complete-roll.ts';
 import type { Duty } from './duties.ts';
+import { giveUpVolume } from './give-up.ts';
 import { layerKey } from './layer-key.ts';
 import { prepare } from './prepare-roll.ts';
 import { syncSessions } from './sessions.ts';
@@ -49,7 +51,7 @@ export async function performDuty(worker: VolumeWorker, duty: Duty): Promise<voi
       await prepare(worker, null);
       return;
     case 'roll':
-      await prepare(worker, duty.reason);
+      await prepare(worker, duty.reason, duty.sizeBytes);
       return;
     case 'complete-roll':
       return completeRoll(worker);
@@ -58,8 +60,17 @@ export async function performDuty(worker: VolumeWorker, duty: Duty): Promise<voi
       return;
     case 'start-head':
       return startConfirmedHead(worker);
+    case 'hand-over':
+      return giveUpVolume(worker, duty.to);
     case 'close':
       return closeVolume(worker);
+    case 'set-limits':
+      await worker.gate.run(async () => worker.head?.setLimits(duty.limits));
+      events.emit('volume.limits', `Volume ${name} may do ${limitsText(duty.limits)} now.`, {
+        volume: worker.id,
+        values: duty.limits,
+      });
+      return;
     case 'sync-sessions':
       return syncSessions(worker, duty);
     case 'start-proxy':
@@ -108,16 +119,18 @@ async function startProxy(
   const address = worker.context.nodes().find((n) => n.name === headNode)?.address ?? '';
   const { proxy } = worker;
   const before = proxy?.handle.spec.address === address ? proxy.handle.spec.port : null;
-  const { port } = await peers
+  const { port, sizeBytes } = await peers
     .of(headNode, { timeoutMs: gatewayTimeoutMs })
     .openGateway({ volume: worker.id, session, port: before });
-  if (proxy !== null && worker.proxy === proxy && port === before) {
+  const same = port === before && sizeBytes === proxy?.handle.spec.sizeBytes;
+  if (proxy !== null && worker.proxy === proxy && same) {
     worker.proxyIsRight(epoch);
     return;
   }
   worker.setProxy(null);
   await proxy?.handle.kill();
-  const handle = await engine.startProxy({ volume: worker.id, session, address, port, headNode });
+  const spec = { volume: worker.id, session, address, port, headNode, sizeBytes };
+  const handle = await engine.startProxy(spec);
   worker.setProxy({ handle, headNode, session, epoch });
   worker.proxyIsRight(epoch);
 }

@@ -7,8 +7,13 @@ import type { VolumeWorker } from './volume-worker.ts';
 /**
  * Prepares the next epoch on this node: `null` for the first one after an idle time. Nodes that are
  * new to the write set are asked first whether they answer; an epoch is not begun in vain.
+ * @param sizeBytes what the volume is to grow to.
  */
-export async function prepare(worker: VolumeWorker, reason: RollReason | null): Promise<void> {
+export async function prepare(
+  worker: VolumeWorker,
+  reason: RollReason | null,
+  sizeBytes?: number,
+): Promise<void> {
   const { self, environment } = worker.context;
   const { volume } = worker;
   if (volume === undefined) return;
@@ -19,6 +24,7 @@ export async function prepare(worker: VolumeWorker, reason: RollReason | null): 
       id: environment.randomId(),
       members: place(worker, v),
       openedAt: environment.now(),
+      ...(sizeBytes === undefined ? {} : { sizeBytes }),
     };
     return reason === null
       ? prepareOpen(v, self.node, next)

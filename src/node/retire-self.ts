@@ -1,4 +1,5 @@
 /** This node's own pool was taken out of the cluster: nothing of it may serve any more. */
+import type { BlockDevices } from '../engine/block-devices.ts';
 import type { Engine } from '../engine/engine.ts';
 import { type Retirement, retiredPool } from '../store/retirement.ts';
 import type { Store } from '../store/store.ts';
@@ -24,6 +25,7 @@ export async function endServing(agent: Agent): Promise<void> {
   const { engine, log } = agent.context;
   log.error({}, 'the pool of this node was taken out of the cluster: all that it serves is ended');
   agent.stop();
+  await agent.devices.killAll();
   await Promise.all(
     agent.workers().map(async (worker) => {
       const { proxy, gateways } = worker;
@@ -37,7 +39,11 @@ export async function endServing(agent: Agent): Promise<void> {
 }
 
 /** The same for a daemon that was refused at its start: what an earlier one left running. */
-export async function endLeftovers(engine: Engine, log: Log): Promise<void> {
+export async function endLeftovers(
+  engine: Engine & { devices: BlockDevices },
+  log: Log,
+): Promise<void> {
+  for (const device of await engine.devices.adopt()) await device.kill();
   const { heads, proxies, gateways } = await engine.adopt();
   log.error(
     { heads: heads.length, proxies: proxies.length },

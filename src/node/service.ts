@@ -1,13 +1,30 @@
+import type { DeviceService } from '../api/device-service.ts';
 import type { OperatorService } from '../api/operator-service.ts';
-import type { Endpoint, NodeEvent, NodeService, PeerService, Work } from '../api/service.ts';
+import type {
+  Endpoint,
+  Extended,
+  NodeEvent,
+  NodeService,
+  PeerService,
+  Work,
+} from '../api/service.ts';
 import type { Verification } from '../cluster/verify.ts';
 import { HyperscaleError } from '../errors.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { Retirement } from '../store/retirement.ts';
 import type { Versioned } from '../store/store.ts';
+import type { VmMoves } from '../vm/moves.ts';
+import type { VmDisks } from '../vm/vms.ts';
 import { detach } from '../volume/attach.ts';
 import { createVolume } from '../volume/create.ts';
 import { isGone, markDeleted } from '../volume/delete.ts';
+import {
+  changedLimits,
+  changeLimits,
+  type LimitsChange,
+  limitsOf,
+  policyLimits,
+} from '../volume/limits.ts';
 import { hasRoom } from '../volume/placement.ts';
 import { copiesWanted } from '../volume/policy.ts';
 import { attachmentOn, writerOf } from '../volume/queries.ts';
@@ -15,6 +32,8 @@ import { stopWaiting } from '../volume/retire.ts';
 import type { NodeView, Policy, Volume } from '../volume/types.ts';
 import type { Agent } from './agent.ts';
 import type { Context } from './context.ts';
+import { HostDevices } from './device-service.ts';
+import { extendVolume } from './extend-volume.ts';
 import { Operator } from './operator.ts';
 import { PeerCalls } from './peer-calls.ts';
 import { checksumsRecorded, verifyVolume } from './verify.ts';
@@ -27,8 +46,12 @@ export class Service implements NodeService {
   readonly nodeName: string;
   readonly version: string;
   readonly operator: OperatorService;
+  readonly devices: DeviceService;
   readonly peer: PeerService;
   readonly recovery: Recovery | null;
+  /** Set by the daemon, which knows this node's libvirt. */
+  moves: VmMoves | null = null;
+  vms: VmDisks | null = null;
   readonly #agent: Agent;
   readonly #context: Context;
 
@@ -45,6 +68,7 @@ export class Service implements NodeService {
     this.version = version;
     this.peer = new PeerCalls(agent);
     this.#newVolumeId = newVolumeId;
+    this.devices = new HostDevices(agent);
     this.operator = new Operator(agent, retirement);
     this.#retirement = retirement;
     this.recovery = recovery;
@@ -87,7 +111,9 @@ export class Service implements NodeService {
     name: string;
     sizeBytes: number;
     policy: Policy;
+    limits: LimitsChange;
   }): Promise<Volume> {
+    const limits = changedLimits(policyLimits(request.policy), request.limits);
     const { length } = this.volumes();
     if (length >= maxVolumes) {
       throw new HyperscaleError('not-allowed', `there are ${length} volumes, which is the most`, {
@@ -107,6 +133,7 @@ export class Service implements NodeService {
     const volume = createVolume({
       id: this.#newVolumeId(),
       ...request,
+      limits,
       createdAt: this.#context.environment.now(),
     });
     const operation = this.#context.environment.randomId();
@@ -133,6 +160,17 @@ export class Service implements NodeService {
     await this.#agent.worker(value.id).change((v) => detach(v, host));
   }
 
+  async setLimits(
+    idOrName: string,
+    change: { policy: Policy | null; limits: LimitsChange },
+  ): Promise<Volume> {
+    const { value } = this.volume(idOrName);
+    return this.#agent.worker(value.id).change((v) => {
+      const from = change.policy === null ? limitsOf(v) : policyLimits(change.policy);
+      return changeLimits(v, changedLimits(from, change.limits));
+    });
+  }
+
   async seal(idOrName: string, signal: AbortSignal): Promise<Volume> {
     const { value } = this.volume(idOrName);
     const writer = writerOf(value);
@@ -141,10 +179,16 @@ export class Service implements NodeService {
         hint: 'Only a volume that is attached has an open layer to seal.',
       });
     }
-    if (writer === this.nodeName) await this.#agent.worker(value.id).seal(signal);
+    if (writer === this.nodeName)
+      await this.#agent.worker(value.id).roll({ reason: 'seal' }, signal);
     else await this.#context.peers.of(writer, { signal }).seal(value.id);
     const now = await this.#context.store.readVolume(value.id);
     return now?.value ?? value;
+  }
+
+  async extendVolume(idOrName: string, sizeBytes: number, signal: AbortSignal): Promise<Extended> {
+    const { value } = this.volume(idOrName);
+    return extendVolume(this.#agent, value.id, sizeBytes, signal);
   }
 
   async verify(

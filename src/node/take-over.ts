@@ -19,7 +19,8 @@ export async function completeTakeOver(worker: VolumeWorker): Promise<void> {
   if (volume === undefined || tail?.phase !== 'fencing') return;
   const fenced = await fenceMembers(worker, volume, tail);
   // Rule 14: an old head that could not be reached may answer reads until its watchdog ends it.
-  if (!writerIsGone(worker, tail.unsealed.writer, fenced)) {
+  if (tail.writerEnded === true) worker.avoidFailing(tail.unsealed.writer);
+  else if (!writerIsGone(worker, tail.unsealed.writer, fenced)) {
     await new Promise<void>((resolve) => environment.after(staleReadsEndMs, resolve));
   }
   const done = await worker.change((v) => completeFencing(v, self.node, fenced, self.node));

@@ -13,11 +13,16 @@ import { performDuty } from './perform.ts';
 import { settleSession } from './sessions.ts';
 import { SidecarKeeper } from './sidecar-keeper.ts';
 import { Waiters } from './waiters.ts';
+import { type RollWish, WantedRolls } from './wanted-rolls.ts';
 
 /** A head serves this long before a change that is not urgent interrupts it. */
 const settleMs = 2_000;
 /** A peer that could not prepare a layer is not asked again for this long. */
 const avoidMs = 5_000;
+/** Nor one that answered an error; then longer and longer. */
+const avoidFailingMs = 10_000;
+/** A roll that fails so often in a row because of this node's disk is another node's to do. */
+const ownDiskFailures = 3;
 const firstRetryMs = 100;
 const lastRetryMs = 5_000;
 /** A head that dies sooner than this counts towards the pause before the next one. */
@@ -51,6 +56,8 @@ export class VolumeWorker {
   readonly gateways = new Map<string, GatewayHandle>();
   /** Members that answered an error in the epoch of the head that runs. */
   readonly memberErrors = new Set<string>();
+  /** Errors of this node's own disk since a head was started on it. */
+  #ownDiskErrors = 0;
   readonly #avoid: AvoidList;
   /** A head is being started; it may serve already. */
   startingHead = false;
@@ -64,7 +71,7 @@ export class VolumeWorker {
   readonly #timers = new Set<() => void>();
   #cancelRetry: () => void = () => undefined;
   #cancelProxyCheck: () => void = () => undefined;
-  #sealWanted: { resolve: () => void; reject: (error: unknown) => void }[] = [];
+  readonly #wanted = new WantedRolls();
   readonly #waiters = new Waiters();
   readonly #headChanged: () => void;
 
@@ -73,7 +80,7 @@ export class VolumeWorker {
     this.id = id;
     this.sidecar = new SidecarKeeper(context, id);
     this.#headChanged = headChanged;
-    this.#avoid = new AvoidList(context.environment.monotonic, avoidMs);
+    this.#avoid = new AvoidList(context.environment.monotonic);
   }
 
   /** The record as the cache has it; undefined when the volume is gone. */
@@ -124,6 +131,7 @@ export class VolumeWorker {
   setHead(head: HeadHandle | null): void {
     this.head = head;
     this.memberErrors.clear();
+    if (head !== null) this.#ownDiskErrors = 0;
     this.#headSince = this.context.environment.monotonic();
     head?.onFault((fault) => this.#headFault(head, fault));
     if (head !== null) this.#kickAfter(settleMs + 50);
@@ -199,10 +207,11 @@ export class VolumeWorker {
       this.volume.attachments.some((attachment) => attachment.session === session);
     await this.waitUntil(() => this.serves(session) || !wanted(), new AbortController().signal);
     await this.gate.run(async () => {
-      if (this.head?.state.sessions.includes(session) !== true) return;
-      if (this.gateways.has(session)) return;
+      const state = this.head?.state;
+      if (state?.sessions.includes(session) !== true || this.gateways.has(session)) return;
       await settleSession(this, session);
-      this.addGateway(await this.context.engine.startGateway(this.id, session, port));
+      const { engine } = this.context;
+      this.addGateway(await engine.startGateway(this.id, session, state.sizeBytes, port));
     });
   }
 
@@ -222,8 +231,22 @@ export class VolumeWorker {
 
   /** Leaves a peer alone for a while after it could not do its part. */
   avoid(node: string): void {
-    this.#avoid.add(node);
-    this.#kickAfter(avoidMs + 50);
+    this.#kickAfter(this.#avoid.add(node, avoidMs) + 50);
+  }
+
+  /** Leaves a peer alone whose disk fails: each of its errors stops guests, so longer each time. */
+  avoidFailing(node: string): void {
+    this.#kickAfter(this.#avoid.addLonger(node, avoidFailingMs) + 50);
+  }
+
+  /** This node's disk did not take a layer, or what was written to it. */
+  ownDiskFailed(): void {
+    this.#ownDiskErrors += 1;
+  }
+
+  /** Another node serves the volume now; when it comes back here, the disk is tried again. */
+  gaveUp(): void {
+    this.#ownDiskErrors = 0;
   }
 
   avoided(): Set<string> {
@@ -233,6 +256,7 @@ export class VolumeWorker {
   /** Peers whose replica server failed, of those that the head depends on. */
   failed(): Set<string> {
     const failed = new Set(this.memberErrors);
+    if (this.#ownDiskErrors >= ownDiskFailures) failed.add(this.context.self.node);
     for (const node of this.dependsOn()) {
       if (this.context.health.failure(node) !== null) failed.add(node);
     }
@@ -262,23 +286,22 @@ export class VolumeWorker {
     return volume.tail.layer.id === head.state.layer && head.state.sessions.includes(session);
   }
 
+  /** True when consumers of this host that connect now see this size, or a larger one. */
+  shows(sizeBytes: number): boolean {
+    const shown = this.head?.state ?? this.proxy?.handle.spec;
+    return shown !== undefined && shown.sizeBytes >= sizeBytes;
+  }
+
   /** Resolves when `met` holds after some change here; rejects on abort. */
   waitUntil(met: () => boolean, signal: AbortSignal): Promise<void> {
     return this.#waiters.until(met, signal);
   }
 
   /** Asks for a new epoch; resolves when it is open. An abort stops the waiting. */
-  seal(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const wanted = { resolve, reject };
-      this.#sealWanted.push(wanted);
-      signal.addEventListener('abort', () => {
-        this.#sealWanted = this.#sealWanted.filter((w) => w !== wanted);
-        const text = `the seal of volume ${this.volume?.name ?? this.id} was not waited for`;
-        reject(new HyperscaleError('cancelled', text, { cause: signal.reason }));
-      });
-      this.kick();
-    });
+  async roll(wish: RollWish, signal: AbortSignal): Promise<void> {
+    const done = this.#wanted.add(wish, signal);
+    this.kick();
+    await done;
   }
 
   #run(): void {
@@ -351,22 +374,18 @@ export class VolumeWorker {
       nodes: this.context.nodes(),
       local: await localView(this, volume),
     });
-    if (duty !== null || this.#sealWanted.length === 0) return duty;
-    const wanted = this.#sealWanted.splice(0);
+    if (duty !== null || this.#wanted.none) return duty;
     const { tail } = volume;
     if (tail.phase !== 'open' || tail.layer.writer !== self.node || this.head === null) {
-      const error = new HyperscaleError('not-allowed', `volume ${volume.name} is not open here`);
-      for (const { reject } of wanted) reject(error);
+      this.#wanted.refuse(
+        new HyperscaleError('not-allowed', `volume ${volume.name} is not open here`),
+      );
       return null;
     }
-    try {
-      await performDuty(this, { kind: 'roll', reason: 'seal' });
+    await this.#wanted.serve(volume, async (wish) => {
+      await performDuty(this, { kind: 'roll', ...wish });
       await performDuty(this, { kind: 'complete-roll' });
-      for (const { resolve } of wanted) resolve();
-    } catch (error) {
-      for (const { reject } of wanted) reject(error);
-      throw error;
-    }
+    });
     this.#again = true;
     return null;
   }
@@ -395,6 +414,8 @@ export class VolumeWorker {
         );
       }
       this.memberErrors.add(node);
+      if (fault.node === null) this.#ownDiskErrors = ownDiskFailures;
+      else this.avoidFailing(node);
     }
     this.kick();
   }

@@ -22,6 +22,7 @@ import { createRecordCache, laterRevision, storedValue } from './record-cache.ts
 import { storeKeys } from './records.ts';
 import { createRetirement, type Retirement } from './retirement.ts';
 import type { Store, StoreChange } from './store.ts';
+import { createVmRecords, type VmRecords } from './vm-records.ts';
 
 export type EtcdStoreOptions = {
   /** For example `http://10.0.0.1:2379`; tried in turn. */
@@ -51,6 +52,8 @@ export type EtcdStore = Store & {
   seen(): StoreSeen | null;
   /** Pools that were taken out for good. */
   readonly retirement: Retirement;
+  /** Virtual machines with volumes as disks. */
+  readonly vms: VmRecords;
   /** Calls back when the quarantine begins, for another reason, or ends (null). */
   onQuarantine(listener: (reason: string | null) => void): () => void;
   /**
@@ -203,6 +206,7 @@ export async function createEtcdStore(options: EtcdStoreOptions): Promise<EtcdSt
         ? null
         : { ...seen, clusterId, revision: later(cache.revision(), seen?.revision ?? '0') },
     retirement: createRetirement(context),
+    vms: createVmRecords(context),
     quarantine: () => quarantine,
     onQuarantine: (listener) => subscribe(quarantineListeners, listener),
     async accept(accepted) {

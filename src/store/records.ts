@@ -1,6 +1,7 @@
 /** The keys of the metadata store, and the check of what is read from them. */
 
 import { errorText, HyperscaleError } from '../errors.ts';
+import type { VmRecord } from '../vm/record.ts';
 import type { NodeLease, NodeRecord, Tail, Volume } from '../volume/types.ts';
 import type { RetiredPool } from './retirement.ts';
 
@@ -22,6 +23,8 @@ export function storeKeys(prefix: string) {
     node: (name: string) => `${prefix}nodes/${name}`,
     lease: (name: string) => `${prefix}leases/${name}`,
     retired: (pool: string) => `${prefix}retired/${pool}`,
+    /** Beside the prefix: what is long and seldom read is neither cached nor watched. */
+    vm: (uuid: string) => `${prefix.slice(0, -1)}-vms/${uuid}`,
     clusterId: `${prefix}cluster-id`,
     /** Undefined for a key that is none of ours. */
     parse: (key: string): StoreKey | undefined => parseKey(prefix, key),
@@ -72,11 +75,7 @@ export function parseVolume(key: string, text: string): Volume {
   const wrong = (what: string) => damaged(key, what);
   if (value.schema !== 1) {
     if (typeof value.schema !== 'number' || value.schema < 1) throw wrong('no schema number');
-    throw new HyperscaleError(
-      'old-software',
-      `the record ${key} has schema ${value.schema}; this version knows schema 1`,
-      { hint: 'upgrade hyperscale on this node', values: { key, schema: value.schema } },
-    );
+    throw newer(key, value.schema);
   }
   for (const field of ['id', 'name', 'createdAt', 'operation']) {
     if (typeof value[field] !== 'string' || value[field] === '') throw wrong(`no ${field}`);
@@ -133,6 +132,32 @@ export function parseRetired(key: string, text: string): RetiredPool {
   return value as RetiredPool;
 }
 
+/**
+ * Reads the record of a virtual machine.
+ * @throws HyperscaleError `old-software` for a newer schema, `internal` when it is damaged.
+ */
+export function parseVm(key: string, text: string): VmRecord {
+  const value = parseObject(key, text);
+  if (typeof value.schema === 'number' && value.schema > 1) throw newer(key, value.schema);
+  if (value.schema !== 1) throw damaged(key, 'no schema number');
+  for (const field of ['uuid', 'name', 'node', 'operation']) {
+    if (typeof value[field] !== 'string' || value[field] === '') throw damaged(key, `no ${field}`);
+  }
+  if (!key.endsWith(`/${String(value.uuid)}`)) throw damaged(key, 'the id is not that of the key');
+  if (typeof value.running !== 'boolean') throw damaged(key, 'no running');
+  for (const field of ['xml', 'liveXml']) {
+    if (value[field] !== null && typeof value[field] !== 'string')
+      throw damaged(key, `no ${field}`);
+  }
+  for (const field of ['migration', 'evacuation']) {
+    if (value[field] !== null && !isObject(value[field])) throw damaged(key, `no ${field}`);
+  }
+  for (const field of ['volumes', 'leftOn']) {
+    if (!Array.isArray(value[field])) throw damaged(key, `${field} is not a list`);
+  }
+  return value as VmRecord;
+}
+
 function parseObject(key: string, text: string): Json {
   let value: unknown;
   try {
@@ -142,6 +167,14 @@ function parseObject(key: string, text: string): Json {
   }
   if (!isObject(value)) throw damaged(key, 'not a JSON object');
   return value;
+}
+
+function newer(key: string, schema: number): HyperscaleError {
+  return new HyperscaleError(
+    'old-software',
+    `the record ${key} has schema ${schema}; this version knows schema 1`,
+    { hint: 'upgrade hyperscale on this node', values: { key, schema } },
+  );
 }
 
 function damaged(key: string, why: string): HyperscaleError {

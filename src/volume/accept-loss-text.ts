@@ -1,5 +1,7 @@
 /** What an operator is told before data is given up, sentence by sentence. */
+
 import type { Believed, Dropped, LossPlan } from './accept-loss-plan.ts';
+import { consumersOf } from './attachments.ts';
 import { listed } from './health-text.ts';
 import type { Volume } from './types.ts';
 
@@ -26,7 +28,7 @@ export function describeLoss(volume: Volume, plan: LossPlan): LossText {
     );
   }
   if (volume.attachments.length > 0) {
-    const hosts = listed(volume.attachments.map((a) => a.host));
+    const hosts = listed(consumersOf(volume).map((a) => a.host));
     before.push(
       `The attachments on ${hosts} end: a guest that has seen newer data must not go on. Stop it, attach again, check its file systems, start it.`,
     );

@@ -1,4 +1,5 @@
 import { HyperscaleError } from '../errors.ts';
+import { withoutHosts } from './attachments.ts';
 import { maxAttachments } from './bounds.ts';
 import { attachmentOn } from './queries.ts';
 import { refuse } from './refuse.ts';
@@ -11,7 +12,12 @@ import type { Attachment, NodeName, Volume } from './types.ts';
 export function attach(volume: Volume, attachment: Attachment): Volume {
   if (volume.tail.phase === 'deleting') refuse(volume, 'attach', 'it is being deleted');
   const known = attachmentOn(volume, attachment.host);
-  if (known?.boot === attachment.boot) return volume;
+  if (known?.boot === attachment.boot) {
+    if (known.standInFor === undefined) return volume;
+    // Now there is a consumer as well.
+    const { standInFor: _, ...own } = known;
+    return { ...volume, attachments: volume.attachments.map((a) => (a === known ? own : a)) };
+  }
   if (known === undefined && volume.attachments.length >= maxAttachments) {
     throw new HyperscaleError(
       'not-allowed',
@@ -28,5 +34,5 @@ export function attach(volume: Volume, attachment: Attachment): Volume {
 /** Revokes a host's attachment; the head's node then removes the export. Absent is fine. */
 export function detach(volume: Volume, host: NodeName): Volume {
   if (attachmentOn(volume, host) === undefined) return volume;
-  return { ...volume, attachments: volume.attachments.filter((a) => a.host !== host) };
+  return { ...volume, attachments: withoutHosts(volume.attachments, [host]) };
 }

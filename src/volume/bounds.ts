@@ -7,7 +7,7 @@ import type { RollReason, Volume } from './types.ts';
 
 /** Nothing is opened on a longer chain: it waits for a merge. */
 export const maxSealedLayers = 64;
-/** From here on people's seals are refused, so that evictions find room. */
+/** From here on people's seals and extensions are refused, so that evictions find room. */
 export const maxLayersForSeal = 32;
 /** No new layer is prepared while so many wait to be deleted by their holders. */
 export const maxGarbage = 512;
@@ -17,7 +17,8 @@ export const maxAttachments = 64;
 /** @throws `unavailable` when the record has no room for another layer. */
 export function assertRoomForLayer(volume: Volume, reason: RollReason): void {
   const layers = volume.chain.length;
-  const limit = reason === 'seal' ? maxLayersForSeal : maxSealedLayers;
+  const asked = reason === 'seal' || reason === 'extend';
+  const limit = asked ? maxLayersForSeal : maxSealedLayers;
   if (layers >= limit) {
     throw new HyperscaleError(
       'unavailable',

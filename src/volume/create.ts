@@ -1,4 +1,5 @@
-import type { Policy, Volume, VolumeId } from './types.ts';
+import { withLimits } from './limits.ts';
+import type { Limits, Policy, Volume, VolumeId } from './types.ts';
 
 /** A new volume: nothing written, nobody attached. Its first layer comes with the first attach. */
 export function createVolume(request: {
@@ -6,11 +7,14 @@ export function createVolume(request: {
   name: string;
   sizeBytes: number;
   policy: Policy;
+  /** Others than those of the policy. */
+  limits?: Limits;
   createdAt: string;
 }): Volume {
-  return {
+  const { limits, ...rest } = request;
+  const volume: Volume = {
     schema: 1,
-    ...request,
+    ...rest,
     epoch: 0,
     attachments: [],
     chain: [],
@@ -19,4 +23,5 @@ export function createVolume(request: {
     garbage: [],
     operation: '',
   };
+  return limits === undefined ? volume : withLimits(volume, limits);
 }

@@ -3,6 +3,7 @@
  * set refuse it for good (rule 3). The outcome is an idle volume, which is then opened as usual.
  */
 import { HyperscaleError } from '../errors.ts';
+import { withoutHosts } from './attachments.ts';
 import { refuse } from './refuse.ts';
 import { discarded, nextEpoch, sealLayer } from './seal.ts';
 import type { BootId, NodeName, PoolId, UnsealedLayer, Volume } from './types.ts';
@@ -16,7 +17,7 @@ export type Fenced = { node: NodeName; pool: PoolId; boot: BootId; holds: boolea
  */
 export function beginFencing(volume: Volume, taker: NodeName, revoke: readonly NodeName[]): Volume {
   const { tail } = volume;
-  const attachments = volume.attachments.filter((a) => !revoke.includes(a.host));
+  const attachments = withoutHosts(volume.attachments, revoke);
   const fencing = (unsealed: UnsealedLayer): Volume['tail'] => ({
     phase: 'fencing',
     taker,

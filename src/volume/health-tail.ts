@@ -1,3 +1,4 @@
+import { consumersOf } from './attachments.ts';
 import { counted, listed } from './health-text.ts';
 import type { Finding, ReportContext } from './health-types.ts';
 import type { RollReason, Tail, UnsealedLayer } from './types.ts';
@@ -9,6 +10,7 @@ const reasonText: Record<RollReason, string> = {
   'add-member': 'a node joins the write set',
   localise: "all layers can be read on the head's own node now",
   seal: 'a seal was asked for',
+  extend: 'the volume becomes larger',
   merged: 'merged layers are put in place',
   'no-space': 'the pool of a member is almost full',
   damaged: 'a damaged copy is not read any more, so that it can be mended',
@@ -23,7 +25,7 @@ export function tailFindings(context: ReportContext): Finding[] {
   switch (tail.phase) {
     case 'idle':
       if (volume.attachments.length > 0) {
-        const hosts = volume.attachments.map((attachment) => attachment.host);
+        const hosts = consumersOf(volume).map((attachment) => attachment.host);
         findings.push({
           severity: 'degraded',
           what: `The volume is attached on ${listed(hosts)} but not served yet.`,
@@ -46,7 +48,7 @@ export function tailFindings(context: ReportContext): Finding[] {
       return [];
   }
   const writer = writerOf(tail);
-  for (const { host, boot } of volume.attachments) {
+  for (const { host, boot } of consumersOf(volume)) {
     const trouble = problem({ node: host, boot });
     if (trouble !== null && host !== writer) {
       findings.push({

@@ -2,6 +2,7 @@
 import { HyperscaleError } from '../errors.ts';
 import { decidedNow } from './accept-loss-step.ts';
 import { soundReplicas } from './damage.ts';
+import { wrongGrowth, wrongSizes } from './invariant-sizes.ts';
 import { cleanReplicas, knownLayers, replicaOn } from './queries.ts';
 import type { UnsealedLayer, Volume } from './types.ts';
 
@@ -11,6 +12,10 @@ function rule(volume: Volume, holds: boolean, text: string): asserts holds {
     values: { volume: volume.id, record: volume },
     hint: 'This is a defect. Nothing was changed; report it with the record.',
   });
+}
+
+function nothingWrong(volume: Volume, wrong: string | null): void {
+  rule(volume, wrong === null, wrong ?? '');
 }
 
 /** Checks one record by itself. @throws `rule-broken` */
@@ -49,6 +54,7 @@ export function assertRecord(volume: Volume): void {
     rule(volume, volume.attachments.length === 0, 'a deleted volume is attached');
     rule(volume, volume.chain.length === 0, 'a deleted volume has a chain');
   }
+  nothingWrong(volume, wrongSizes(volume));
 }
 
 function assertUnsealed(volume: Volume, layer: UnsealedLayer, above: number): void {
@@ -66,6 +72,7 @@ export function assertStep(before: Volume, after: Volume): void {
   rule(after, after.epoch >= before.epoch, 'the epoch went back');
   assertTailStep(before, after);
   assertSealedKept(before, after);
+  nothingWrong(after, wrongGrowth(before, after));
   const decisions = before.losses ?? [];
   rule(
     after,

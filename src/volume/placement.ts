@@ -85,7 +85,8 @@ function used({ lease }: NodeView): number {
   return lease === null || lease.totalBytes <= 0 ? 1 : 1 - lease.freeBytes / lease.totalBytes;
 }
 
-function usedPercent(node: NodeView): string {
+/** For people. */
+export function usedPercent(node: NodeView): string {
   const { lease } = node;
   if (lease === null || lease.totalBytes === 0) return 'unknown';
   return `${Math.round((1 - lease.freeBytes / lease.totalBytes) * 100)} %`;

@@ -1,5 +1,6 @@
 /** A pool that is gone for good, or one copy of it: taken out of a volume's record. */
 import { HyperscaleError } from '../errors.ts';
+import { withoutHosts } from './attachments.ts';
 import { soundReplicas } from './damage.ts';
 import { abandonMerge } from './merge.ts';
 import { cleanReplicas, unsealedLayer } from './queries.ts';
@@ -65,7 +66,7 @@ export function retirePool(volume: Volume, gone: Place): Volume {
   const settled = merge !== null && takesPart ? abandonMerge(volume, merge.into) : volume;
   return {
     ...settled,
-    attachments: settled.attachments.filter((a) => a.host !== gone.node),
+    attachments: withoutHosts(settled.attachments, [gone.node]),
     chain: settled.chain.map((l) => ({
       ...l,
       replicas: l.replicas.filter((r) => r.pool !== gone.pool),

@@ -4,6 +4,7 @@
  * the old layer and opens the next. A head serves nothing before the confirm.
  */
 import { assertRoomForLayer } from './bounds.ts';
+import { nextSize } from './extend.ts';
 import { attachmentOn } from './queries.ts';
 import { refuse } from './refuse.ts';
 import { discarded, nextEpoch, sealLayer } from './seal.ts';
@@ -17,7 +18,13 @@ import type {
   Volume,
 } from './types.ts';
 
-export type NextLayer = { id: LayerId; members: Member[]; openedAt?: string };
+/** `sizeBytes`: what the volume is to grow to with this layer; absent: it stays as large as it is. */
+export type NextLayer = {
+  id: LayerId;
+  members: Member[];
+  openedAt?: string;
+  sizeBytes?: number;
+};
 
 function nextLayer(volume: Volume, writer: NodeName, next: NextLayer): UnsealedLayer {
   if (next.members[0]?.node !== writer) {
@@ -26,7 +33,7 @@ function nextLayer(volume: Volume, writer: NodeName, next: NextLayer): UnsealedL
   return {
     id: next.id,
     epoch: nextEpoch(volume),
-    sizeBytes: volume.sizeBytes,
+    sizeBytes: nextSize(volume, next.sizeBytes),
     writer,
     members: next.members,
     ...(next.openedAt === undefined ? {} : { openedAt: next.openedAt }),
@@ -59,7 +66,8 @@ export function prepareOpen(volume: Volume, writer: NodeName, next: NextLayer): 
 
 /**
  * Begins a new epoch on the same writer: with another write set (evict, add), after its head died,
- * or just to seal. May also replace a roll that was prepared but not confirmed.
+ * or just to seal, or to grow. May also replace a roll that was prepared but not confirmed; a size
+ * that it was to bring stays.
  * @throws `unavailable` when the record is full (bounds.ts).
  */
 export function prepareRoll(
@@ -85,8 +93,9 @@ export function prepareRoll(
 }
 
 /**
- * Seals the old layer, if there is one, and opens the next. The caller has ended the old writer and
- * fsynced its own copy, which becomes the authority (rules 10, 12).
+ * Seals the old layer, if there is one, and opens the next, whose size is the volume's from here on.
+ * The caller has ended the old writer and fsynced its own copy, which becomes the authority (rules
+ * 10, 12).
  * @param writer.boot the boot in which the caller runs: a member that rebooted since the layer was
  *   opened is never its authority (rule 6).
  * @param clean members that are known to hold the same as the writer.
@@ -106,6 +115,7 @@ export function confirmOpen(
   if (tail.closing !== null) assertSameBoot(volume, tail.closing, writer);
   return {
     ...volume,
+    sizeBytes: tail.next.sizeBytes,
     chain:
       tail.closing === null
         ? volume.chain

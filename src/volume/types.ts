@@ -77,6 +77,7 @@ export type RollReason =
   | 'add-member'
   | 'localise'
   | 'seal'
+  | 'extend'
   | 'merged'
   | 'no-space'
   | 'damaged'
@@ -101,12 +102,24 @@ export type Tail =
       taker: NodeName;
       epoch: number;
       unsealed: UnsealedLayer;
+      /** The writer itself gave it up, after it had ended its head. */
+      writerEnded?: true;
     }
   /** Tombstone: every holder deletes its files and then takes itself off the garbage list. */
   | { phase: 'deleting' };
 
 /** One consumer host's endpoint. A new session is a new export name (rule 15). */
-export type Attachment = { host: NodeName; session: SessionId; boot: BootId; since: string };
+export type Attachment = {
+  host: NodeName;
+  session: SessionId;
+  boot: BootId;
+  since: string;
+  /**
+   * There is no consumer: the host serves the volume in place of this one, whose disk failed, and as
+   * long as it is attached there.
+   */
+  standInFor?: NodeName;
+};
 
 /** Layer files that are no longer part of the volume and whose holders must delete them. */
 export type Garbage = {
@@ -158,12 +171,27 @@ export type Policy = {
   maxLayers: number;
 };
 
+/**
+ * What a volume may do, all of its consumers together; null: not limited. For `burstSeconds` it may
+ * do more, as much as it saved up.
+ */
+export type Limits = {
+  maxIops: number | null;
+  /** Bytes a second. */
+  maxBandwidth: number | null;
+  burstIops: number | null;
+  burstBandwidth: number | null;
+  burstSeconds: number | null;
+};
+
 export type Volume = {
   schema: 1;
   id: VolumeId;
   name: string;
   sizeBytes: number;
   policy: Policy;
+  /** Limits of its own; absent: those of the policy. */
+  limits?: Limits;
   createdAt: string;
   /** The highest epoch ever begun. */
   epoch: number;

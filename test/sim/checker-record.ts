@@ -4,6 +4,7 @@ import { copiesWanted } from '../../src/volume/policy.ts';
 import { cleanReplicas, unsealedLayer } from '../../src/volume/queries.ts';
 import type { Replica, SealedLayer, Volume } from '../../src/volume/types.ts';
 import { type Checks, type Known, short } from './checker-known.ts';
+import { blocksOf } from './disk.ts';
 import { overlay } from './layer-store.ts';
 
 /** Holds a new record against the one before it and against what lies on the disks. */
@@ -81,6 +82,7 @@ export function checkCopies(checker: Checks, known: Known, volume: Volume): void
   for (const layer of volume.chain) {
     const content = known.sealed.get(layer.id) ?? [];
     checkClean(checker, layer, layer.epoch, content);
+    checkLength(checker, layer);
   }
   const { merge } = volume;
   if (merge !== null) {
@@ -110,6 +112,15 @@ function checkClean(
         `clean layer ${epoch} on ${node} is not on stable storage (rule 12): ${copy.stable.join()}, not ${expected}, onDisk ${copy.onDisk}`,
       );
     }
+  }
+}
+
+/** A file that is shorter than its layer would lose what is written, or differ from other copies. */
+function checkLength(checker: Checks, { id, epoch, sizeBytes, replicas }: SealedLayer): void {
+  for (const { node } of replicas) {
+    const blocks = checker.diskOf(node)?.copies.get(id)?.blocks;
+    if (blocks === undefined || blocks === blocksOf(sizeBytes)) continue;
+    checker.fail(`layer ${epoch} on ${node} has ${blocks} blocks, not ${blocksOf(sizeBytes)}`);
   }
 }
 

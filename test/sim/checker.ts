@@ -6,7 +6,7 @@ import { type Checks, type Known, short } from './checker-known.ts';
 import { checkRecord } from './checker-record.ts';
 import { type Core, type Machine, Violation } from './core.ts';
 import type { Copy, Disk } from './disk.ts';
-import { rotten } from './disk.ts';
+import { blocksOf, rotten } from './disk.ts';
 import type { BlockRequest } from './engine-connection.ts';
 import { frozenAt } from './engine-process.ts';
 
@@ -126,8 +126,15 @@ export class Checker implements Checks {
 
   // What heads and disks do.
 
-  headStarted(machine: Machine, { volume, open, sealed }: HeadSpec): void {
+  headStarted(machine: Machine, { volume, open, sealed, sizeBytes }: HeadSpec): void {
     const known = this.known(volume);
+    for (const node of [machine.name, ...open.peers.map((p) => p.node)]) {
+      const copy = this.diskOf(node)?.copies.get(open.layer.layer);
+      if (copy === undefined || copy.blocks === blocksOf(sizeBytes)) continue;
+      this.fail(
+        `a head of ${blocksOf(sizeBytes)} blocks writes to ${copy.blocks} on ${node} (rule 14)`,
+      );
+    }
     const { opened } = known;
     for (const { layer, peers } of sealed) {
       const node = peers[0]?.node ?? machine.name;

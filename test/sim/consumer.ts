@@ -1,7 +1,6 @@
 import type { Endpoint } from '../../src/api/service.ts';
 import type { Checker } from './checker.ts';
 import type { Core, Machine } from './core.ts';
-import { blockCount } from './disk.ts';
 import { NbdClient } from './engine-client.ts';
 import type { BlockRequest } from './engine-connection.ts';
 import { SimProcess } from './engine-process.ts';
@@ -37,6 +36,8 @@ export class Consumer {
   #session = '';
   #stopping = false;
   #paused = false;
+  /** The most blocks that its disk had. */
+  #seen = 0;
   /** Blocks of writes under way, and the writes. */
   readonly #writing = new Map<number, number>();
   #inFlight = 0;
@@ -61,6 +62,11 @@ export class Consumer {
 
   get session(): string {
     return this.#session;
+  }
+
+  /** The size of its disk as it knows it; 0 while it is not connected for the first time. */
+  get blocks(): number {
+    return this.#client?.blocks ?? 0;
   }
 
   get running(): boolean {
@@ -120,7 +126,7 @@ export class Consumer {
    */
   haunt(): void {
     this.#stopping = true;
-    const block = this.#core.random.int(0, blockCount - 1);
+    const block = this.#core.random.int(0, Math.max(0, this.blocks - 1));
     if (this.running && !this.#writing.has(block)) this.#write(block);
   }
 
@@ -145,7 +151,15 @@ export class Consumer {
 
   #issue(): void {
     const { random } = this.#core;
-    const block = random.int(0, blockCount - 1);
+    const blocks = this.blocks;
+    if (blocks < this.#seen) {
+      this.#checker.fail(
+        `the disk of ${guestName(this.volume)} has ${blocks} blocks, it had ${this.#seen}`,
+      );
+    }
+    this.#seen = blocks;
+    if (blocks === 0) return;
+    const block = random.int(0, blocks - 1);
     const dice = random.int(0, 9);
     if (dice === 0 && this.#writing.size === 0) {
       this.#send({ kind: 'flush', block, value: 0 }, () => undefined);

@@ -8,7 +8,7 @@ import {
   rootOf,
 } from '../../src/engine/layer-content.ts';
 import { HyperscaleError } from '../../src/errors.ts';
-import { blockCount, type Copy, type Disk } from './disk.ts';
+import type { Copy, Disk } from './disk.ts';
 import type { DaemonProcess } from './engine-daemon.ts';
 import type { Host } from './engine-host.ts';
 import { diskError, type SimLayerStore } from './layer-store.ts';
@@ -18,7 +18,6 @@ const chunkBytes = 8;
 /** How long a file may still be in use that is about to be mended. */
 const openTimeoutMs = 2_000;
 const openLookMs = 20;
-const lengthBytes = blockCount * chunkBytes;
 
 export function bytesOf(value: number): Buffer {
   const bytes = Buffer.alloc(chunkBytes);
@@ -54,13 +53,14 @@ export class SimLayerContent implements LayerContent {
   async hash(key: LayerKey, signal: AbortSignal, _progress?: Progress): Promise<Manifest> {
     const copy = this.#layers.copy(key);
     const { random } = this.#disk.core;
-    const half = blockCount / 2;
+    const half = Math.floor(copy.blocks / 2);
+    const lengthBytes = copy.blocks * chunkBytes;
     // A hash takes its time: what changes meanwhile is seen in part.
     await this.#daemon.wait(random.int(2, 40) + this.#disk.accessMs());
     const first = copy.cached.slice(0, half);
     await this.#daemon.wait(random.int(2, 40) + this.#disk.accessMs());
     signal.throwIfAborted();
-    const values = [...first, ...copy.cached.slice(half)];
+    const values = [...first, ...copy.cached.slice(half, copy.blocks)];
     const chunks = values.map(hashOf);
     const allocatedBytes = values.filter((v) => v !== 0).length * chunkBytes;
     const root = rootOf(chunks, lengthBytes);

@@ -1,6 +1,7 @@
 import { describeVolume } from '../../src/volume/health.ts';
 import type { Volume } from '../../src/volume/types.ts';
 import { Violation } from './core.ts';
+import { blocksOf } from './disk.ts';
 import type { User } from './workload.ts';
 import type { World } from './world.ts';
 
@@ -38,7 +39,7 @@ export async function converge(world: World, users: readonly User[]): Promise<vo
   const until = scheduler.now() + convergeWithinMs;
   for (const user of users) await serve(world, user, until);
   for (;;) {
-    const waiting = unfinished(world);
+    const waiting = [...unfinished(world), ...users.flatMap((user) => tooSmall(user))];
     if (waiting.length === 0) return;
     if (scheduler.now() > until) {
       throw new Violation(
@@ -47,6 +48,14 @@ export async function converge(world: World, users: readonly User[]): Promise<vo
     }
     await scheduler.sleep(lookEveryMs);
   }
+}
+
+/** A guest's disk is as large as the volume: every process on the way to it shows the size. */
+function tooSmall(user: User): string[] {
+  const { name, consumer } = user;
+  const wanted = blocksOf(user.record()?.sizeBytes ?? 0);
+  if (consumer?.running !== true || consumer.blocks === wanted) return [];
+  return [`the guest of ${name} sees ${consumer.blocks} blocks of ${wanted}`];
 }
 
 /** The user's guest runs and everything it asked for is answered. */

@@ -3,14 +3,28 @@ import type { LayerKey } from '../../src/engine/engine.ts';
 import type { Checker } from './checker.ts';
 import type { Core, Machine } from './core.ts';
 
-/** Blocks of every simulated volume; a block holds the number of the write that filled it. */
+/** Blocks of the largest simulated volume; a block holds the number of the write that filled it. */
 export const blockCount = 6;
+/** What a block stands for in the size of a volume. */
+export const blockBytes = 2 ** 28;
+
+/** How many of the blocks a layer or a volume of this size has. */
+export function blocksOf(sizeBytes: number): number {
+  return Math.min(blockCount, Math.floor(sizeBytes / blockBytes));
+}
 
 /**
  * One layer file. 0: the layer does not hold the block. A negative number is a write that a power
- * cut tore. Reads see `cached`; `stable` is what a power cut cannot take.
+ * cut tore. Reads see `cached`; `stable` is what a power cut cannot take. Only the first `blocks` can
+ * be written; behind them everything reads as if the layer did not hold it.
  */
-export type Copy = { key: LayerKey; stable: number[]; cached: number[]; onDisk: boolean };
+export type Copy = {
+  key: LayerKey;
+  blocks: number;
+  stable: number[];
+  cached: number[];
+  onDisk: boolean;
+};
 
 /** How long a lazy disk takes to make an acknowledged write stable. */
 const lazyMs = [50, 4_000] as const;
@@ -80,8 +94,8 @@ export class Disk {
   }
 
   /** Makes a file; its name is on stable storage only after `syncNames`. */
-  make(key: LayerKey, blocks: readonly number[] = emptyBlocks()): Copy {
-    const copy = { key, stable: [...blocks], cached: [...blocks], onDisk: false };
+  make(key: LayerKey, blocks: number, content: readonly number[] = emptyBlocks()): Copy {
+    const copy = { key, blocks, stable: [...content], cached: [...content], onDisk: false };
     this.copies.set(key.layer, copy);
     return copy;
   }
@@ -89,6 +103,11 @@ export class Disk {
   put(copy: Copy, block: number, value: number): void {
     if (this.copies.get(copy.key.layer) === copy) {
       this.#checker.wrote(this.machine, copy, block, value);
+      if (block >= copy.blocks) {
+        this.#checker.fail(
+          `a write to block ${block} is behind the end of layer ${copy.key.epoch}`,
+        );
+      }
     }
     copy.cached[block] = value;
   }
@@ -150,7 +169,7 @@ export class Disk {
   rot(layer: string): boolean {
     const copy = this.copies.get(layer);
     if (copy === undefined) return false;
-    const block = this.core.random.int(0, blockCount - 1);
+    const block = this.core.random.int(0, copy.blocks - 1);
     this.#checker.rotted(this.machine, layer);
     copy.cached[block] = rotten;
     copy.stable[block] = rotten;

@@ -20,6 +20,7 @@ export class NbdClient {
   #next = 0;
   #closed = false;
   #pauseMs = firstPauseMs;
+  #blocks = 0;
 
   constructor(owner: SimProcess, dial: Dial) {
     this.#owner = owner;
@@ -29,6 +30,11 @@ export class NbdClient {
 
   get connected(): boolean {
     return this.#connection !== null;
+  }
+
+  /** The size that was negotiated with the newest connection; 0 before the first. */
+  get blocks(): number {
+    return this.#blocks;
   }
 
   /** Calls back with true at the first connection, with false when there is none in time. */
@@ -82,6 +88,7 @@ export class NbdClient {
       }
       this.#pauseMs = firstPauseMs;
       this.#connection = connection;
+      this.#blocks = connection.server.blocks;
       connection.onClosed(() => {
         this.#connection = null;
         this.#connect();

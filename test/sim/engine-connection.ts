@@ -8,6 +8,8 @@ export type ReplyTo = (reply: BlockReply) => void;
 
 /** A process that serves exports. */
 export interface BlockServer extends SimProcess {
+  /** What it tells a client of the size of an export. */
+  readonly blocks: number;
   /** A client has asked for an export; false when there is none of that name. */
   opened(connection: Connection): boolean;
   serve(connection: Connection, request: BlockRequest, reply: ReplyTo): void;

@@ -1,7 +1,10 @@
 import { beforeEach, expect, test } from 'vitest';
 import type { HeadSpec } from '../../src/engine/engine.ts';
+import { policyLimits } from '../../src/volume/limits.ts';
+import { policyNamed } from '../../src/volume/policy.ts';
 import { Checker } from './checker.ts';
 import { type Core, type Machine, Violation } from './core.ts';
+import { blockBytes } from './disk.ts';
 import { NbdClient } from './engine-client.ts';
 import type { BlockReply } from './engine-connection.ts';
 import { SimProcess } from './engine-process.ts';
@@ -55,20 +58,22 @@ async function settled<T>(promise: Promise<T>, withinMs = 60_000): Promise<T> {
   return done.value;
 }
 
+const sizeBytes = 2 * blockBytes;
+
 /** A head on the first machine whose open layer has a member on the second. */
 async function serve() {
   const mine = processes.daemon(here).engine;
   const other = processes.daemon(there).engine;
-  await settled(mine.layers.create(key, 1));
-  await settled(other.layers.create(key, 1));
+  await settled(mine.layers.create(key, sizeBytes));
+  await settled(other.layers.create(key, sizeBytes));
   await settled(other.replicas.start());
   await settled(other.replicas.export(key, true));
   const prepared = await settled(mine.prepareHead(volume));
   const peer = { node: there.name, address: there.address, port: 1 };
   const spec: HeadSpec = {
     volume,
-    sizeBytes: 1,
-    maxIops: 1,
+    sizeBytes,
+    limits: policyLimits(policyNamed('Gold')),
     sealed: [],
     open: { layer: key, local: true, peers: [peer] },
     sessions: [session],

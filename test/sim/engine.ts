@@ -88,10 +88,16 @@ export class SimEngine implements Engine {
     return new SimProxy(this.#daemon, relay, spec);
   }
 
-  async startGateway(volume: string, session: string, known?: number): Promise<GatewayHandle> {
+  async startGateway(
+    volume: string,
+    session: string,
+    sizeBytes: number,
+    known?: number,
+  ): Promise<GatewayHandle> {
     await this.#spawn();
     const { core, machine } = this.#host;
-    const spec: GatewaySpec = { volume, session, port: known ?? this.#host.nextPort++ };
+    const port = known ?? this.#host.nextPort++;
+    const spec: GatewaySpec = { volume, session, port, sizeBytes };
     const relay = new RelayProcess(core, machine, 'gateway', session, (owner) =>
       this.#host.localDial(owner, volume, session),
     );

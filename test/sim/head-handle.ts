@@ -1,5 +1,6 @@
 import type { HeadFault, HeadHandle, HeadState } from '../../src/engine/engine.ts';
 import { HyperscaleError } from '../../src/errors.ts';
+import type { Limits } from '../../src/volume/types.ts';
 import type { DaemonProcess } from './engine-daemon.ts';
 import type { HeadProcess } from './head.ts';
 
@@ -34,6 +35,7 @@ export class SimHead implements HeadHandle {
       volume,
       layer: open.layer.layer,
       epoch: open.layer.epoch,
+      sizeBytes: this.#process.spec.sizeBytes,
       pid: this.#process.pid,
       sessions: [...this.#sessions],
       sealed: sealed.map(({ layer, peers }) => ({
@@ -41,6 +43,7 @@ export class SimHead implements HeadHandle {
         from: peers[0]?.node ?? null,
       })),
       peers: open.peers.map((peer) => peer.node),
+      limits: this.#process.limits,
     };
   }
 
@@ -62,6 +65,13 @@ export class SimHead implements HeadHandle {
     if (!this.#sessions.has(session)) return;
     await this.#command(timeoutMs, (done) => this.#process.removeSession(session, done));
     this.#sessions.delete(session);
+  }
+
+  async setLimits(limits: Limits): Promise<void> {
+    await this.#command(commandTimeoutMs, (done) => {
+      this.#process.limits = limits;
+      done();
+    });
   }
 
   async stop(timeoutMs: number): Promise<boolean> {

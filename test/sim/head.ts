@@ -1,7 +1,8 @@
 import type { HeadFault, HeadSpec } from '../../src/engine/engine.ts';
+import type { Limits } from '../../src/volume/types.ts';
 import type { Checker } from './checker.ts';
 import type { Core } from './core.ts';
-import type { Copy } from './disk.ts';
+import { blocksOf, type Copy } from './disk.ts';
 import type { NbdClient } from './engine-client.ts';
 import type {
   BlockReply,
@@ -30,6 +31,8 @@ type Place = { copy: Copy } | { peer: string; link: NbdClient };
 /** The process that serves a volume's consumers from the layers that its specification names. */
 export class HeadProcess extends SimProcess implements BlockServer {
   readonly spec: HeadSpec;
+  readonly blocks: number;
+  limits: Limits;
   /** Every member error since it started, also those that no daemon listened to. */
   readonly faults: Extract<HeadFault, { kind: 'member-error' }>[] = [];
   onMemberError: (fault: HeadFault) => void = () => undefined;
@@ -47,6 +50,8 @@ export class HeadProcess extends SimProcess implements BlockServer {
   constructor(core: Core, host: Host, checker: Checker, spec: HeadSpec) {
     super(core, host.machine, `head:${spec.open.layer.epoch}`);
     this.spec = spec;
+    this.blocks = blocksOf(spec.sizeBytes);
+    this.limits = spec.limits;
     this.#host = host;
     this.#checker = checker;
     for (const session of spec.sessions) this.addSession(session);
@@ -140,6 +145,10 @@ export class HeadProcess extends SimProcess implements BlockServer {
     const name = connection.exportName;
     const session = this.#sessions.get(name);
     if (session === undefined || session.removing) return;
+    if (request.block >= this.blocks) {
+      reply({ ok: false, error: 'EINVAL' });
+      return;
+    }
     session.pending += 1;
     const pending: Pending = { session: name, request, local: 'none' };
     this.#pending.add(pending);

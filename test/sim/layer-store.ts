@@ -1,6 +1,6 @@
 import type { Extent, LayerKey, LayerStore, PoolInventory } from '../../src/engine/engine.ts';
 import { HyperscaleError } from '../../src/errors.ts';
-import { blockCount, type Copy, type Disk } from './disk.ts';
+import { blockCount, blocksOf, type Copy, type Disk } from './disk.ts';
 import type { DaemonProcess } from './engine-daemon.ts';
 
 const createMs = [20, 300] as const;
@@ -36,12 +36,12 @@ export class SimLayerStore implements LayerStore {
       if (spare) await this.#access();
       else await this.#make();
     }
-    await this.#place(key);
+    await this.#place(key, sizeBytes);
   }
 
-  async createEmpty(key: LayerKey, _sizeBytes: number): Promise<void> {
+  async createEmpty(key: LayerKey, sizeBytes: number): Promise<void> {
     if (!this.#disk.copies.has(key.layer)) await this.#access();
-    await this.#place(key);
+    await this.#place(key, sizeBytes);
   }
 
   async keepSpares(sizesBytes: number[]): Promise<void> {
@@ -152,10 +152,10 @@ export class SimLayerStore implements LayerStore {
   async merge(
     layers: LayerKey[],
     into: LayerKey,
-    _sizeBytes: number,
+    sizeBytes: number,
     signal: AbortSignal,
   ): Promise<void> {
-    if (this.#disk.copies.has(into.layer)) return this.#place(into);
+    if (this.#disk.copies.has(into.layer)) return this.#place(into, sizeBytes);
     const seen = () => overlay(layers.map((key) => this.copy(key).cached));
     const built = seen();
     const { random } = this.#disk.core;
@@ -165,7 +165,9 @@ export class SimLayerStore implements LayerStore {
     if (seen().join() !== built.join()) {
       throw new HyperscaleError('engine', 'merge failed: the result differs from its sources');
     }
-    await this.#place(into, built);
+    // What is behind its end has no room in it.
+    const kept = built.map((value, i) => (i < blocksOf(sizeBytes) ? value : 0));
+    await this.#place(into, sizeBytes, kept);
   }
 
   async inventory(volume?: string): Promise<PoolInventory> {
@@ -212,8 +214,9 @@ export class SimLayerStore implements LayerStore {
   }
 
   /** The name of a finished file, durable. */
-  async #place(key: LayerKey, blocks?: readonly number[]): Promise<void> {
-    const copy = this.#disk.copies.get(key.layer) ?? this.#disk.make(key, blocks);
+  async #place(key: LayerKey, sizeBytes: number, content?: readonly number[]): Promise<void> {
+    const there = this.#disk.copies.get(key.layer);
+    const copy = there ?? this.#disk.make(key, blocksOf(sizeBytes), content);
     await this.#access();
     copy.onDisk = true;
   }

@@ -8,12 +8,13 @@ import { SimProcess } from './engine-process.ts';
 
 const killMs = 3;
 
-export type GatewaySpec = { volume: string; session: string; port: number };
+export type GatewaySpec = { volume: string; session: string; port: number; sizeBytes: number };
 
 /** A process that serves one export of another process, and repeats what was not answered. */
 export class RelayProcess extends SimProcess implements BlockServer {
   readonly session: string;
   readonly #upstream: NbdClient;
+  #blocks = 0;
 
   constructor(
     core: Core,
@@ -29,7 +30,15 @@ export class RelayProcess extends SimProcess implements BlockServer {
 
   /** Calls back with true when it reaches what it relays. */
   ready(timeoutMs: number, done: (open: boolean) => void): void {
-    this.#upstream.opened(timeoutMs, done);
+    this.#upstream.opened(timeoutMs, (open) => {
+      this.#blocks = this.#upstream.blocks;
+      done(open);
+    });
+  }
+
+  /** It goes on with the size that it began with, whatever is behind it later. */
+  get blocks(): number {
+    return this.#blocks;
   }
 
   opened(connection: Connection): boolean {
@@ -37,7 +46,8 @@ export class RelayProcess extends SimProcess implements BlockServer {
   }
 
   serve(_connection: Connection, request: BlockRequest, reply: ReplyTo): void {
-    this.#upstream.request(request, reply);
+    if (request.block < this.#blocks) this.#upstream.request(request, reply);
+    else reply({ ok: false, error: 'EINVAL' });
   }
 
   protected override ended(): void {
@@ -85,11 +95,13 @@ export class SimGateway extends RelayHandle implements GatewayHandle {
   readonly volume: string;
   readonly session: string;
   readonly port: number;
+  readonly sizeBytes: number;
 
   constructor(daemon: DaemonProcess, process: RelayProcess, spec: GatewaySpec) {
     super(daemon, process);
     this.volume = spec.volume;
     this.session = spec.session;
     this.port = spec.port;
+    this.sizeBytes = spec.sizeBytes;
   }
 }

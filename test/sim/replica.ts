@@ -1,6 +1,6 @@
 import type { LayerKey } from '../../src/engine/engine.ts';
 import type { Core, Machine } from './core.ts';
-import type { Copy, Disk } from './disk.ts';
+import { blockCount, type Copy, type Disk } from './disk.ts';
 import type {
   BlockReply,
   BlockRequest,
@@ -25,6 +25,7 @@ type Export = {
 
 /** The process of a machine that exports layer files to other machines. */
 export class ReplicaProcess extends SimProcess implements BlockServer {
+  readonly blocks = blockCount;
   readonly #disk: Disk;
   readonly #exports = new Map<string, Export>();
 

@@ -3,12 +3,12 @@ import type { Service } from '../../src/node/service.ts';
 import { attachmentOn } from '../../src/volume/queries.ts';
 import type { Policy, Volume } from '../../src/volume/types.ts';
 import { Consumer } from './consumer.ts';
+import { blockBytes, blockCount } from './disk.ts';
 import type { Node, Outcome } from './node.ts';
 import { simPolicy, type World } from './world.ts';
 
 const callTimeoutMs = 15_000;
 const stopTimeoutMs = 10_000;
-const sizeBytes = 1 << 30;
 
 /** Somebody with one volume, who attaches it here and there, and sometimes deletes it. */
 export class User {
@@ -101,6 +101,7 @@ export class User {
     const { consumer } = this;
     if (consumer === null) {
       if (random.chance(0.05)) return this.#delete();
+      if (random.chance(0.1)) return this.#extend();
       const dead = this.#deadOn;
       this.#deadOn = null;
       if (dead !== null && random.chance(0.3)) await this.#detachFrom('detach dead', dead);
@@ -123,13 +124,42 @@ export class User {
       const { name } = this.#somewhere().machine;
       if (name === consumer.machine.name) return;
       await this.#detachFrom('detach other', name);
+    } else if (dice < 70) {
+      return this.#extend();
     }
+  }
+
+  /** To any size, sometimes to two at once: a volume never becomes smaller. */
+  async #extend(): Promise<void> {
+    const { random } = this.#world.core;
+    const sizes = Array.from(
+      { length: random.chance(0.3) ? 2 : 1 },
+      () => random.int(2, blockCount) * blockBytes,
+    );
+    await Promise.all(sizes.map((sizeBytes) => this.#extendTo(sizeBytes)));
+  }
+
+  async #extendTo(sizeBytes: number): Promise<void> {
+    const { id } = this;
+    if (id === null) return;
+    const before = this.record()?.sizeBytes ?? 0;
+    const extended = await this.#call('extend', (service, signal) =>
+      service.extendVolume(this.name, sizeBytes, signal),
+    );
+    const after = this.#world.volume(id)?.sizeBytes;
+    if (!extended.ok || after === undefined) return;
+    const told = extended.value.volume.sizeBytes;
+    if (told === sizeBytes && after >= sizeBytes && sizeBytes >= before) return;
+    this.#world.checker.fail(
+      `an extend from ${before} to ${sizeBytes} was answered with ${told}, and it has ${after}`,
+    );
   }
 
   async #create(): Promise<void> {
     const { name } = this;
+    const sizeBytes = this.#world.core.random.int(2, blockCount - 1) * blockBytes;
     const made = await this.#call('create', (service) =>
-      service.createVolume({ name, sizeBytes, policy: this.#policy }),
+      service.createVolume({ name, sizeBytes, policy: this.#policy, limits: {} }),
     );
     if (made.ok) this.#id = made.value.id;
     // An unknown outcome shows in the store.

@@ -36,6 +36,7 @@ test.each<Fault>([
   'seals-without-sync',
   'acknowledges-early',
   'deletes-what-is-read',
+  'merges-into-the-smallest',
   'serves-behind-a-fence',
   'swaps-blindly',
 ])('the checks notice an agent that %s', (fault) => {
@@ -56,6 +57,7 @@ test('the histories reach every part of the protocol', () => {
     'copy dropped': 20,
     crashed: 50,
     deleting: 1,
+    extended: 50,
     fencing: 50,
     'file deleted': 50,
     'head killed': 50,

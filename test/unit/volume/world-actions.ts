@@ -3,6 +3,7 @@ import { jobsFor } from '../../../src/cluster/jobs.ts';
 import { attach, detach } from '../../../src/volume/attach.ts';
 import { addReplica, dropReplica } from '../../../src/volume/copies.ts';
 import { markDeleted } from '../../../src/volume/delete.ts';
+import { extendIdle } from '../../../src/volume/extend.ts';
 import { beginFencing } from '../../../src/volume/fence.ts';
 import { abandonMerge, beginMerge, completeMerge } from '../../../src/volume/merge.ts';
 import { unsealedLayer } from '../../../src/volume/queries.ts';
@@ -18,7 +19,7 @@ import {
   startHead,
   takeOver,
 } from './world-agents.ts';
-import { blockCount, type Head, type Task, type WorldNode } from './world-types.ts';
+import { blockBytes, blockCount, type Head, type Task, type WorldNode } from './world-types.ts';
 
 export function upNodes(world: World): WorldNode[] {
   return world.nodes.filter((n) => n.up);
@@ -83,7 +84,7 @@ export const actions = {
   },
   write(world, _, b, c) {
     const head = someHead(world, b, true);
-    const block = c % blockCount;
+    const block = c % ((head?.layer.sizeBytes ?? blockBytes) / blockBytes);
     // A consumer does not write where a write of its own is under way.
     const busy = head?.writes.some((w) => w.block === block && !w.acknowledged);
     if (head === undefined || busy) return false;
@@ -125,6 +126,24 @@ export const actions = {
     if (by === undefined) return false;
     const next = { id: world.newId('l'), members: someMembers(world, by, b, c) };
     return world.change((v) => prepareRoll(v, by.name, 'seal', next)) !== null;
+  },
+  extend(world, _, b, c) {
+    const { tail, sizeBytes } = world.record;
+    const larger = sizeBytes + (1 + (c % 2)) * blockBytes;
+    if (larger > blockCount * blockBytes) return false;
+    const by = freeUp(world, unsealedLayer(world.record)?.writer);
+    const grown =
+      tail.phase === 'idle'
+        ? world.change((v) => extendIdle(v, larger))
+        : by === undefined
+          ? null
+          : world.change((v) => {
+              const members = someMembers(world, by, b, c);
+              const next = { id: world.newId('l'), members, sizeBytes: larger };
+              return prepareRoll(v, by.name, 'extend', next);
+            });
+    if (grown !== null) world.count('extended');
+    return grown !== null;
   },
   complete(world, _, b) {
     const { tail } = world.record;

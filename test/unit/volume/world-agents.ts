@@ -9,7 +9,7 @@ import { close, confirmOpen } from '../../../src/volume/roll.ts';
 import type { UnsealedLayer, Volume } from '../../../src/volume/types.ts';
 import type { World } from './world.ts';
 import { overlay } from './world-checks.ts';
-import { emptyCopy, type Task, type Wait, type WorldNode } from './world-types.ts';
+import { blockBytes, emptyCopy, type Task, type Wait, type WorldNode } from './world-types.ts';
 
 type Steps = Generator<Wait, void, Volume | null>;
 
@@ -143,7 +143,11 @@ function* build(world: World, node: WorldNode, into: string): Steps {
   const top = run.at(-1);
   const inputs = run.map((l) => node.disk.get(l.id));
   if (top === undefined || inputs.includes(undefined)) return;
-  const content = overlay(inputs.map((copy) => copy?.cached ?? []));
+  // What is behind the end of the new file has no room in it.
+  const largest = world.faults.has('merges-into-the-smallest') ? run[0] : top;
+  const room = (largest?.sizeBytes ?? 0) / blockBytes;
+  const seen = overlay(inputs.map((copy) => copy?.cached ?? []));
+  const content = seen.map((number, block) => (block < room ? number : 0));
   world.epochs.set(into, top.epoch);
   node.disk.set(into, emptyCopy());
   yield 'moment';

@@ -6,6 +6,8 @@ import { repairStep } from '../../../src/cluster/repair.ts';
 import { type Duty, type LocalView, nextDuty } from '../../../src/node/duties.ts';
 import { detach } from '../../../src/volume/attach.ts';
 import { beginFencing } from '../../../src/volume/fence.ts';
+import { handOver } from '../../../src/volume/hand-over.ts';
+import { limitsOf } from '../../../src/volume/limits.ts';
 import { abandonOpening, prepareOpen, prepareRoll } from '../../../src/volume/roll.ts';
 import type { World } from './world.ts';
 import {
@@ -29,6 +31,7 @@ function localView(world: World, node: WorldNode): LocalView {
           volume: 'v',
           layer: head.layer.id,
           epoch: head.layer.epoch,
+          sizeBytes: head.layer.sizeBytes,
           pid: 1,
           sessions: head.sessions,
           sealed: head.sources.map(({ layer, from }) => ({
@@ -36,6 +39,7 @@ function localView(world: World, node: WorldNode): LocalView {
             from: from === node.name ? null : from,
           })),
           peers: head.layer.members.slice(1).map((m) => m.node),
+          limits: limitsOf(world.record),
         }
       : null,
     openLayerBurnt: tail.phase === 'open' && node.burnt.has(tail.layer.id),
@@ -120,6 +124,16 @@ function obey(world: World, node: WorldNode, duty: Duty): void {
       return;
     case 'close':
       finish(world, begin(closeVolume(world, node)));
+      return;
+    case 'hand-over': {
+      const session = world.newId('s');
+      if (head) world.kill(head);
+      const { node: host, boot } = duty.to;
+      world.change((v) => handOver(v, node.name, { host, session, boot, since: '' }));
+      return;
+    }
+    case 'set-limits':
+      // Nothing here counts requests.
       return;
     case 'sync-sessions':
       if (head) head.sessions = world.record.attachments.map((a) => a.session);

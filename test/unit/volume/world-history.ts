@@ -16,6 +16,7 @@ const weights: Record<Kind, number> = {
   detach: 1,
   open: 3,
   roll: 3,
+  extend: 1.5,
   complete: 5,
   'start-head': 1,
   close: 0.5,

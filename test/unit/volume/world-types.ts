@@ -1,7 +1,10 @@
 /** What the small world of the protocol tests is made of. */
 import type { NodeName, UnsealedLayer, Volume } from '../../../src/volume/types.ts';
 
+/** Blocks of the largest volume. */
 export const blockCount = 4;
+/** What a block stands for in the size of a volume. */
+export const blockBytes = 2 ** 19;
 
 /** `cached` is what reads return; `stable` what survives a power cut that loses the cache. */
 export type Copy = { stable: number[]; cached: number[] };
@@ -53,6 +56,7 @@ export type Fault =
   | 'serves-behind-a-fence'
   | 'acknowledges-early'
   | 'deletes-what-is-read'
+  | 'merges-into-the-smallest'
   | 'swaps-blindly';
 
 /** A copy that holds nothing, or what is given, on stable storage. */

@@ -19,6 +19,7 @@ import type {
 import { deepFreeze, node as nodeView } from './fixtures.ts';
 import { checkChange, learnSealed } from './world-checks.ts';
 import {
+  blockBytes,
   blockCount,
   emptyCopy,
   type Fault,
@@ -64,7 +65,7 @@ export class World {
       gateways: new Set(),
     }));
     this.record = deepFreeze(
-      createVolume({ id: 'v', name: 'disk', sizeBytes: 2 ** 20, policy, createdAt: '' }),
+      createVolume({ id: 'v', name: 'disk', sizeBytes: 2 * blockBytes, policy, createdAt: '' }),
     );
   }
 
