@@ -15,9 +15,9 @@ export const usage = `usage: ./demo [--keep] [--json FILE] [--verbose]
 
 Starts three nodes on this machine, each in a network namespace of its own, with a volume of three
 copies and a real virtual machine that writes to it. Kills a node, freezes one, kills the volume's
-head, cuts the power of the virtual machine's own node, and shows that nothing that was written is
-lost and that every copy is whole again. Installs what is missing first. Needs root. Takes one to
-three minutes. Exit status 0 only if every check held.
+head, cuts the power of the virtual machine's own node, live-migrates it under libvirt there and back,
+and shows that nothing that was written is lost and that every copy is whole again. Installs what is
+missing first. Needs root. Takes one to three minutes. Exit status 0 only if every check held.
 
   --keep        leave the cluster up, and print how to use hscli against it and how to end it
   --json FILE   write the report as JSON as well

@@ -16,6 +16,7 @@ import { compareCopies } from './steps/compare.ts';
 import { killHead } from './steps/kill-head.ts';
 import { loseHost } from './steps/lose-host.ts';
 import { freezeReflection, killReflection, settle } from './steps/lose-reflections.ts';
+import { moveGuest } from './steps/move.ts';
 import { detach, recover } from './steps/recover.ts';
 import { measureSpeed } from './steps/speed.ts';
 import { prepare, startNodes } from './steps/start-nodes.ts';
@@ -38,6 +39,8 @@ async function play(scene: Scene): Promise<void> {
   await loseHost(scene, writing);
   display.heading('5. The nodes come back');
   await recover(scene);
+  display.heading('6. The virtual machine moves, and its volume follows');
+  await moveGuest(scene);
   await detach(scene);
   await compareCopies(scene);
   await measureSpeed(scene);
@@ -79,7 +82,7 @@ async function run(options: DemoOptions): Promise<boolean> {
   }
   await events.stop();
   if (!options.keep) {
-    display.heading('6. The end');
+    display.heading('7. The end');
     await takeDown(display, report, cluster);
     return finish();
   }

@@ -75,7 +75,7 @@ export async function freezeReflection(scene: Scene, guest: Guest): Promise<void
         `the guest stalled ${seconds(stall.seconds)}; n4 was evicted after ${seconds(took)}`,
       );
     } finally {
-      n4.thaw();
+      await n4.thaw();
     }
   });
   await step(scene, 'Thaw n4', ['n1', 'n4'], async (line) => {

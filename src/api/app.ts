@@ -12,18 +12,27 @@ import {
   type RawServerDefault,
 } from 'fastify';
 import { HyperscaleError } from '../errors.ts';
+import { deviceShapes } from './device-schemas.ts';
+import { extendShapes } from './extend-schemas.ts';
 import { operatorShapes } from './operator-schemas.ts';
 import { problemFor, problemMediaType, problemOf } from './problems.ts';
 import { refuseInQuarantine } from './quarantine.ts';
 import { clusterRoutes } from './routes/cluster.ts';
+import { deviceRoutes } from './routes/devices.ts';
 import { eventRoutes } from './routes/events.ts';
+import { extendRoutes } from './routes/extend.ts';
 import { operatorRoutes } from './routes/operator.ts';
 import { peerRoutes } from './routes/peer.ts';
+import { qosRoutes } from './routes/qos.ts';
 import { recoveryPeerRoutes, recoveryRoutes } from './routes/recovery.ts';
 import { verifyRoutes } from './routes/verify.ts';
+import { vmMoveRoutes, vmPeerRoutes } from './routes/vm-moves.ts';
+import { vmDiskPeerRoutes, vmRoutes } from './routes/vms.ts';
 import { volumeRoutes } from './routes/volumes.ts';
 import { namedShapes } from './schemas.ts';
 import type { NodeService } from './service.ts';
+import { vmMoveShapes } from './vm-move-schemas.ts';
+import { vmShapes } from './vm-schemas.ts';
 
 export type App = FastifyInstance<
   RawServerDefault,
@@ -101,7 +110,14 @@ export async function buildApp(
       log.info(entry, 'request');
     }
   });
-  for (const shape of [...namedShapes, ...operatorShapes]) {
+  for (const shape of [
+    ...namedShapes,
+    ...operatorShapes,
+    ...deviceShapes,
+    ...vmMoveShapes,
+    ...vmShapes,
+    ...extendShapes,
+  ]) {
     app.addSchema(shape);
   }
   await app.register(swagger, {
@@ -121,6 +137,7 @@ export async function buildApp(
       tags: [
         { name: 'cluster', description: 'The cluster, its nodes and policies' },
         { name: 'volumes', description: 'Volumes and where they are attached' },
+        { name: 'vms', description: 'Virtual machines with volumes as disks' },
         { name: 'events', description: 'What happens' },
       ],
     },
@@ -134,9 +151,14 @@ export async function buildApp(
       clusterRoutes(v1, service);
       recoveryRoutes(v1, service);
       volumeRoutes(v1, service);
+      deviceRoutes(v1, service);
+      qosRoutes(v1, service);
+      extendRoutes(v1, service);
       verifyRoutes(v1, service);
       eventRoutes(v1, service);
       operatorRoutes(v1, service);
+      vmRoutes(v1, service);
+      vmMoveRoutes(v1, service);
     },
     { prefix: '/v1' },
   );
@@ -145,6 +167,8 @@ export async function buildApp(
       async (peer: App) => {
         peerRoutes(peer, service);
         recoveryPeerRoutes(peer, service);
+        vmPeerRoutes(peer, service);
+        vmDiskPeerRoutes(peer, service);
       },
       { prefix: '/peer/v1' },
     );

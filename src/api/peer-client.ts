@@ -11,7 +11,11 @@ export type PeerClient = {
   [K in keyof PeerService]: (
     ...parameters: [...Parameters<PeerService[K]>, options?: CallOptions]
   ) => Promise<Awaited<ReturnType<PeerService[K]>>>;
-} & RecoveryCalls & { close(): Promise<void> };
+} & RecoveryCalls & {
+    /** A method of `VmMovesHere`. */
+    vm<T>(method: string, body: object, options?: CallOptions): Promise<T>;
+    close(): Promise<void>;
+  };
 
 /** What a node that recovers the records asks of another one. */
 type RecoveryCalls = {
@@ -96,7 +100,7 @@ export function connectPeer(peer: {
     prepareLayer: (request, options) => ask('prepareLayer', request, options),
     fence: (request, options) => ask<FenceAnswer>('fence', request, options),
     serveLayer: (request, options) => tell('serveLayer', request, options),
-    openGateway: (request, options) => ask<{ port: number }>('openGateway', request, options),
+    openGateway: (request, options) => ask('openGateway', request, options),
     manifest: (request, options) => ask<Manifest>('manifest', request, options),
     verifyLayer: (request, signal, options) =>
       ask<CopyCheck>('verifyLayer', request, { ...options, signal: both(signal, options?.signal) }),
@@ -104,13 +108,18 @@ export function connectPeer(peer: {
     work: (options) => ask<Work[]>('work', {}, options),
     attach: (volume, options) => ask<Endpoint>('attach', { volume }, options),
     detach: (volume, options) => tell('detach', { volume }, options),
+    makeDevice: (request, options) => ask('makeDevice', request, options),
+    removeDevice: (request, options) => tell('removeDevice', request, options),
     seal: (volume, options) => tell('seal', { volume }, options),
+    extend: (request, options) => tell('extend', request, options),
+    resizeConsumers: (request, options) => ask('resizeConsumers', request, options),
     inspect: (request, options) => ask<Inspection>('inspect', request, options),
     quarantine: (request, options) => ask('quarantine', request, options),
     revoked: (request, options) => tell('revoked', request, options),
     recoveryFacts: (options) => ask<NodeFacts>('recoveryFacts', {}, options),
     recoveryFence: (request, options) => tell('recoveryFence', request, options),
     acceptStore: (seen, options) => tell('acceptStore', seen, options),
+    vm: (method, body, options) => ask(`vm/${method}`, body, options),
     close: () => pool.destroy(),
   };
 }

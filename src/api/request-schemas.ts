@@ -7,6 +7,7 @@ import {
   sizeGrainBytes,
 } from '../volume/names.ts';
 import { builtInPolicies } from '../volume/policy.ts';
+import { limitFields } from './qos-schemas.ts';
 
 /**
  * The shapes of requests. They validate what comes in and `/openapi.json` is generated from them.
@@ -45,6 +46,7 @@ export const CreateVolume = Type.Object(
       minLength: 1,
       maxLength: nameMaxLength,
     }),
+    ...limitFields,
   },
   { $id: 'CreateVolume', ...closed },
 );

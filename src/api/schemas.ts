@@ -1,4 +1,5 @@
 import { type Static, type TObject, Type } from 'typebox';
+import { ChangeLimits, LimitsShape } from './qos-schemas.ts';
 import { RecoverCluster, RecoveryShape } from './recover-schemas.ts';
 import { AttachVolume, CreateVolume } from './request-schemas.ts';
 import { VerificationShape, VerifyVolume } from './verify-schemas.ts';
@@ -78,11 +79,15 @@ const volumeFields = {
   name: Type.String(),
   sizeBytes: Bytes,
   policy: named(PolicyShape),
+  limits: named(LimitsShape),
   createdAt: Time(),
   epoch: Type.Integer({ description: 'Counts every change of who holds what is written.' }),
   state: HealthName,
   summary: Type.String({ description: 'One plain sentence.' }),
   head: nullable(Type.String({ description: 'The node that serves the volume.' })),
+  servesFor: nullable(
+    Type.String({ description: 'The host whose disk failed, and in whose place `head` serves.' }),
+  ),
   layers: Type.Integer({ description: 'Length of the chain.' }),
   attachments: Type.Array(
     Type.Object({ host: Type.String(), session: Type.String(), since: Time() }),
@@ -226,6 +231,8 @@ export const namedShapes = [
   ReportShape,
   VolumeShape,
   VolumeDetailShape,
+  ChangeLimits,
+  LimitsShape,
   VerifyVolume,
   VerificationShape,
   EndpointShape,

@@ -2,7 +2,11 @@ import type { Inspection } from '../cluster/fsck-types.ts';
 import type { Verification } from '../cluster/verify.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { Versioned } from '../store/store.ts';
+import type { VmMoves } from '../vm/moves.ts';
+import type { VmDisks } from '../vm/vms.ts';
+import type { LimitsChange } from '../volume/limits.ts';
 import type { Attachment, NodeView, Policy, Volume } from '../volume/types.ts';
+import type { DeviceService } from './device-service.ts';
 import type { OperatorService } from './operator-service.ts';
 
 /** Progress of background work on a volume on this node, 0 to 1 where it is known. */
@@ -35,6 +39,18 @@ export type NodeEvent = {
 /** Where a consumer connects. */
 export type Endpoint = Attachment & { uri: string; socket: string };
 
+/** Something on a node that uses a volume and does not learn by itself that it has grown. */
+export type Consumer = {
+  kind: 'domain' | 'device' | 'host';
+  /** Of a libvirt domain its name and the disk in it, of a block device its path. */
+  name: string;
+  /** Why it could not be told; null when it shows the new size. */
+  problem: string | null;
+};
+
+/** A volume after it has grown, and who was told, or is still to be told, on which node. */
+export type Extended = { volume: Volume; consumers: (Consumer & { node: string })[] };
+
 /**
  * What the API asks of the daemon. Every method validates what depends on the cluster's state and
  * throws `HyperscaleError`; shapes and ranges were checked by the API's schemas.
@@ -51,7 +67,21 @@ export interface NodeService {
   volumes(): Versioned<Volume>[];
   /** By id or name. @throws `not-found` */
   volume(idOrName: string): Versioned<Volume>;
-  createVolume(request: { name: string; sizeBytes: number; policy: Policy }): Promise<Volume>;
+  createVolume(request: {
+    name: string;
+    sizeBytes: number;
+    policy: Policy;
+    /** Over those of the policy. */
+    limits: LimitsChange;
+  }): Promise<Volume>;
+  /**
+   * Changes what the volume may do; its head follows. With `policy` its limits are taken first.
+   * Resolves when the record has them.
+   */
+  setLimits(
+    idOrName: string,
+    change: { policy: Policy | null; limits: LimitsChange },
+  ): Promise<Volume>;
   /**
    * Attaches to `host` (this node, or another one that is asked) and resolves when the endpoint
    * serves. Idempotent.
@@ -64,6 +94,11 @@ export interface NodeService {
   detach(idOrName: string, host: string, signal: AbortSignal): Promise<void>;
   /** Ends the open epoch and begins a new one. @throws `not-allowed` when nothing is open. */
   seal(idOrName: string, signal: AbortSignal): Promise<Volume>;
+  /**
+   * Makes a volume grow and tells what uses it. @throws `bad-input` when it is larger already,
+   * `conflict` when it is being deleted.
+   */
+  extendVolume(idOrName: string, sizeBytes: number, signal: AbortSignal): Promise<Extended>;
   /** Reads every copy of every layer and compares; with `repair` mends what is damaged. */
   verify(
     idOrName: string,
@@ -78,8 +113,14 @@ export interface NodeService {
   eventsAfter(after: number): NodeEvent[];
   onEvent(listener: (event: NodeEvent) => void): () => void;
 
+  /** Live migration and evacuation of guests; null where there is no libvirt to ask. */
+  readonly moves: VmMoves | null;
+  /** Volumes as disks of guests; null as for `moves`. */
+  readonly vms: VmDisks | null;
   /** Checks and decisions of operators. */
   readonly operator: OperatorService;
+  /** Attachments as block devices of their hosts. */
+  readonly devices: DeviceService;
   /** Calls between nodes. */
   readonly peer: PeerService;
 }
@@ -103,7 +144,7 @@ export interface PeerService {
   /** Exports a clean sealed layer read-only. */
   serveLayer(request: LayerRequest): Promise<void>;
   /** Makes one session of this node's head reachable over TCP, for one proxy. */
-  openGateway(request: GatewayRequest): Promise<{ port: number }>;
+  openGateway(request: GatewayRequest): Promise<{ port: number; sizeBytes: number }>;
   /** Chunk hashes of a clean sealed layer. */
   manifest(request: LayerRequest): Promise<Manifest>;
   /** Reads and hashes this node's copy of a sealed layer anew; `root` is what it should be. */
@@ -116,7 +157,18 @@ export interface PeerService {
   work(): Work[];
   attach(volumeId: string): Promise<Endpoint>;
   detach(volumeId: string): Promise<void>;
+  /** Makes the block device of this node's attachment, or finds it. */
+  makeDevice(request: {
+    volume: string;
+    name?: string;
+  }): Promise<{ device: string; link: string | null }>;
+  /** Takes it away; none is fine. @throws `in-use` unless `force` */
+  removeDevice(request: { volume: string; force: boolean }): Promise<void>;
   seal(volumeId: string): Promise<void>;
+  /** Begins an epoch with a layer of that size on this node, which is the writer. */
+  extend(request: { volume: string; sizeBytes: number }): Promise<void>;
+  /** Tells what uses the volume on this node how large it is now. */
+  resizeConsumers(request: { volume: string }): Promise<Consumer[]>;
   /** What lies in this node's pool and runs here, of one volume or of all. */
   inspect(request: { volume?: string }): Promise<Inspection>;
   /** Puts a file of the pool aside that no record places there. @throws `conflict` if one does */

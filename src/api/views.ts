@@ -1,6 +1,10 @@
+import { consumersOf } from '../volume/attachments.ts';
 import { describeVolume, type HealthState } from '../volume/health.ts';
+import { limitsOf } from '../volume/limits.ts';
+import { hasRoom, usedPercent } from '../volume/placement.ts';
 import { copiesWanted } from '../volume/policy.ts';
 import type { NodeView, Policy, Volume } from '../volume/types.ts';
+import type { LimitsAnswer } from './qos-schemas.ts';
 import { nextStep } from './quarantine.ts';
 import type {
   ClusterAnswer,
@@ -19,6 +23,10 @@ export function policyView(policy: Policy): PolicyAnswer {
   return { ...policy, copies: copiesWanted(policy) };
 }
 
+export function limitsView(volume: Volume): LimitsAnswer {
+  return { from: volume.limits === undefined ? 'policy' : 'volume', ...limitsOf(volume) };
+}
+
 export function volumeView(volume: Volume, nodes: NodeView[]): VolumeAnswer {
   const { report, losses, ...view } = volumeDetailView(volume, nodes, []);
   return view;
@@ -35,13 +43,15 @@ export function volumeDetailView(
     name: volume.name,
     sizeBytes: volume.sizeBytes,
     policy: policyView(volume.policy),
+    limits: limitsView(volume),
     createdAt: volume.createdAt,
     epoch: volume.epoch,
     state: report.state,
     summary: report.summary,
     head: report.head,
     layers: report.layers.length,
-    attachments: volume.attachments.map(({ host, session, since }) => ({ host, session, since })),
+    attachments: consumersOf(volume).map(({ host, session, since }) => ({ host, session, since })),
+    servesFor: volume.attachments.find((a) => a.host === report.head)?.standInFor ?? null,
     report,
     losses: (volume.losses ?? []).map(({ at, by, node, text }) => ({ at, by, node, text })),
   };
@@ -85,7 +95,7 @@ export function nodeView(node: NodeView, volumes: Volume[]): NodeAnswer {
     freeBytes: lease?.freeBytes ?? null,
     heads: heads.sort(),
     attached: volumes
-      .filter((volume) => volume.attachments.some(({ host }) => host === node.name))
+      .filter((volume) => consumersOf(volume).some(({ host }) => host === node.name))
       .map((volume) => volume.name)
       .sort(),
     copies,
@@ -135,6 +145,12 @@ export function clusterView(service: NodeService): ClusterAnswer {
   const down = nodes.filter((node) => node.lease === null);
   for (const { name } of down) {
     findings.push({ what: `Node ${name} is down.`, action: `hscli node show ${name}` });
+  }
+  for (const node of nodes.filter((n) => n.lease !== null && !hasRoom(n))) {
+    findings.push({
+      what: `The pool of ${node.name} is ${usedPercent(node)} full: it takes no volumes that are new to it.`,
+      action: 'Make room there, before it takes part in nothing that is written.',
+    });
   }
   const state =
     (['unavailable', 'at-risk', 'degraded'] as const).find((s) => counts[s] > 0) ??

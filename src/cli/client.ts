@@ -1,9 +1,12 @@
+import type { DeviceAnswer } from '../api/device-schemas.ts';
+import type { ExtendedAnswer } from '../api/extend-schemas.ts';
 import type {
   FsckAnswer,
   LossAnswer,
   RemovalAnswer,
   RemovedAnswer,
 } from '../api/operator-schemas.ts';
+import type { LimitsAnswer, LimitsRequest } from '../api/qos-schemas.ts';
 import type { RecoveryAnswer } from '../api/recover-schemas.ts';
 import type {
   ClusterAnswer,
@@ -17,6 +20,19 @@ import type {
   VolumeDetailAnswer,
   WorkAnswer,
 } from '../api/schemas.ts';
+import type {
+  CancelledAnswer,
+  EvacuatedAnswer,
+  MigratedAnswer,
+  MigrationAnswer,
+} from '../api/vm-move-schemas.ts';
+import type {
+  AttachDiskRequest,
+  DiskRequest,
+  DiskXmlAnswer,
+  VmDiskAnswer,
+  VmListAnswer,
+} from '../api/vm-schemas.ts';
 import { HyperscaleError } from '../errors.ts';
 import { type StreamItem, streamItems } from './event-reader.ts';
 import { Transport } from './transport.ts';
@@ -73,7 +89,9 @@ export class Client {
     return this.#transport.ask({ method: 'GET', path: `${volumePath(volume)}/layers` });
   }
 
-  create(body: { name: string; sizeBytes: number; policy: string }): Promise<VolumeAnswer> {
+  create(
+    body: { name: string; sizeBytes: number; policy: string } & LimitsRequest,
+  ): Promise<VolumeAnswer> {
     return this.#transport.ask({ method: 'POST', path: '/v1/volumes', body });
   }
 
@@ -88,6 +106,16 @@ export class Client {
 
   detach(volume: string, host: string): Promise<void> {
     const path = `${volumePath(volume)}/attachments/${part('node', host)}`;
+    return this.#transport.ask({ method: 'DELETE', path });
+  }
+
+  makeDevice(volume: string, host: string, name: string | undefined): Promise<DeviceAnswer> {
+    const body = name === undefined ? {} : { name };
+    return this.#transport.ask({ method: 'PUT', path: devicePath(volume, host), body });
+  }
+
+  removeDevice(volume: string, host: string, force: boolean): Promise<void> {
+    const path = `${devicePath(volume, host)}${force ? '?force=true' : ''}`;
     return this.#transport.ask({ method: 'DELETE', path });
   }
 
@@ -126,12 +154,62 @@ export class Client {
     return this.#transport.ask({ method: 'DELETE', path });
   }
 
+  extend(volume: string, sizeBytes: number): Promise<ExtendedAnswer> {
+    const body = { sizeBytes };
+    return this.#transport.ask({ method: 'POST', path: `${volumePath(volume)}/extend`, body });
+  }
+
+  limits(volume: string): Promise<LimitsAnswer> {
+    return this.#transport.ask({ method: 'GET', path: `${volumePath(volume)}/qos` });
+  }
+
+  setLimits(volume: string, body: LimitsRequest & { policy?: string }): Promise<LimitsAnswer> {
+    return this.#transport.ask({ method: 'PATCH', path: `${volumePath(volume)}/qos`, body });
+  }
+
   seal(volume: string): Promise<VolumeAnswer> {
     return this.#transport.ask({ method: 'POST', path: `${volumePath(volume)}/seal` });
   }
 
   verify(volume: string, body: { seal: boolean; repair: boolean }): Promise<VerificationAnswer> {
     return this.#transport.ask({ method: 'POST', path: `${volumePath(volume)}/verify`, body });
+  }
+
+  vms(scope: 'node' | 'cluster'): Promise<VmListAnswer> {
+    return this.#transport.ask({ method: 'GET', path: `/v1/vms?scope=${scope}` });
+  }
+
+  attachDisk(vm: string, body: AttachDiskRequest): Promise<VmDiskAnswer> {
+    return this.#transport.ask({ method: 'POST', path: disksPath(vm), body });
+  }
+
+  /** @param guestSeconds how long the guest may take to let go. */
+  detachDisk(vm: string, volume: string, guestSeconds: number): Promise<VmDiskAnswer> {
+    const disk = `${disksPath(vm)}/${part('volume', volume)}`;
+    const path = `${disk}?guestSeconds=${guestSeconds}`;
+    return this.#transport.ask({ method: 'DELETE', path });
+  }
+
+  defineDisk(volume: string, body: DiskRequest): Promise<DiskXmlAnswer> {
+    return this.#transport.ask({ method: 'POST', path: `${volumePath(volume)}/disk`, body });
+  }
+
+  migrate(vm: string, to: string): Promise<MigratedAnswer> {
+    const body = { to, live: true };
+    return this.#transport.ask({ method: 'POST', path: migrationPath(vm), body });
+  }
+
+  migration(vm: string): Promise<MigrationAnswer> {
+    return this.#transport.ask({ method: 'GET', path: migrationPath(vm) });
+  }
+
+  cancelMigration(vm: string): Promise<CancelledAnswer> {
+    return this.#transport.ask({ method: 'DELETE', path: migrationPath(vm) });
+  }
+
+  evacuate(node: string, body: { to?: string; vm?: string }): Promise<EvacuatedAnswer> {
+    const path = `/v1/nodes/${part('node', node)}/evacuate`;
+    return this.#transport.ask({ method: 'POST', path, body });
   }
 
   /** The node that answers. */
@@ -170,8 +248,20 @@ export class Client {
   }
 }
 
+function devicePath(volume: string, host: string): string {
+  return `${volumePath(volume)}/attachments/${part('node', host)}/device`;
+}
+
 function volumePath(volume: string): string {
   return `/v1/volumes/${part('volume', volume)}`;
+}
+
+function disksPath(vm: string): string {
+  return `/v1/vms/${part('vm', vm)}/disks`;
+}
+
+function migrationPath(vm: string): string {
+  return `/v1/vms/${part('vm', vm)}/migrate`;
 }
 
 /** One part of a path. `.` and `..` would be resolved away, and then another thing be asked for. */

@@ -4,9 +4,12 @@ import { clusterCommands } from './commands/cluster.ts';
 import { eventCommands } from './commands/events.ts';
 import { nodeCommands } from './commands/node.ts';
 import { policyCommands } from './commands/policy.ts';
+import { vmCommands } from './commands/vm.ts';
 import { volumeCommands } from './commands/volume.ts';
-import { defaultSocket, defaultTimeoutSeconds, type Io } from './context.ts';
+import { defaultTimeoutSeconds, type Io } from './context.ts';
 import { exitStatusHelp, failureOf } from './failure.ts';
+import { defaultSocket } from './socket-error.ts';
+import { vmMoveCommands } from './vm-move.ts';
 
 const badUsage = 2;
 
@@ -53,6 +56,7 @@ Examples:
   hscli volume create db1 --size 10G --policy Silver
   hscli volume attach db1             prints the NBD URI for a consumer on this node
   hscli volume show db1 --watch       where its copies are, and what is being mended
+  hscli vm attach web1 db1             gives it to a running guest as one more disk
   hscli events --follow
 
 ${exitStatusHelp()}`,
@@ -61,7 +65,9 @@ ${exitStatusHelp()}`,
   nodeCommands(program, io);
   policyCommands(program, io);
   volumeCommands(program, io);
+  vmCommands(program, io);
   eventCommands(program, io);
+  vmMoveCommands(program, io);
   teach(program, io);
   return program;
 }

@@ -1,6 +1,7 @@
 import { type IncomingMessage, request } from 'node:http';
 import { errorFromProblem } from '../api/problems.ts';
-import { errorText, HyperscaleError } from '../errors.ts';
+import { HyperscaleError } from '../errors.ts';
+import { socketError } from './socket-error.ts';
 
 export type Call = { method: string; path: string; body?: unknown };
 
@@ -69,38 +70,7 @@ export class Transport {
     if (this.#signal.aborted) {
       return new HyperscaleError('cancelled', 'cancelled');
     }
-    const socket = this.#socket;
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    const start = 'Start the daemon with `hyperscaled --config FILE`';
-    switch (code) {
-      case 'ENOENT':
-        return new HyperscaleError(
-          'unavailable',
-          `hyperscaled is not running: no socket ${socket}`,
-          {
-            hint: `${start}, or name its socket with --socket or HYPERSCALE_SOCKET.`,
-            values: { socket },
-          },
-        );
-      case 'ECONNREFUSED':
-        return new HyperscaleError(
-          'unavailable',
-          `hyperscaled is not running: nothing answers on ${socket}`,
-          { hint: `${start}; its log says why it ended.`, values: { socket } },
-        );
-      case 'EACCES':
-      case 'EPERM':
-        return new HyperscaleError('unauthorized', `you may not use ${socket}`, {
-          hint: 'Run hscli as root.',
-          values: { socket },
-        });
-      default:
-        return new HyperscaleError(
-          'unavailable',
-          `no answer from hyperscaled on ${socket}: ${errorText(error)}`,
-          { hint: "The daemon's log may tell more.", values: { socket }, cause: error },
-        );
-    }
+    return socketError(error, this.#socket);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { ReportAnswer, VolumeDetailAnswer } from '../api/schemas.ts';
+import { limitsText } from '../volume/limits-text.ts';
 import { fields, formatTime, printable } from './format.ts';
 import { formatBytes } from './size.ts';
 
@@ -13,13 +14,19 @@ export function volumeText(volume: VolumeDetailAnswer): string {
     ['Name', volume.name],
     ['Id', volume.id],
     ['Size', formatBytes(volume.sizeBytes)],
-    ['Policy', `${policy.name}: ${copies}, at most ${policy.maxIops} IOPS`],
+    ['Policy', `${policy.name}: ${copies}`],
+    ['Limits', limitsText(volume.limits)],
     ['Created', formatTime(volume.createdAt)],
     ['Attached', attachments.length === 0 ? 'nowhere' : `on ${attachments.join(', ')}`],
-    ['Served by', volume.head ?? 'no node now'],
+    ['Served by', servedBy(volume)],
     ['Epoch', String(volume.epoch)],
   ]);
   return `${head}\n${reportText(report)}${lossesText(volume)}`;
+}
+
+function servedBy({ head, servesFor }: VolumeDetailAnswer): string {
+  if (head === null) return 'no node now';
+  return servesFor === null ? head : `${head} (in place of ${servesFor}, whose disk failed)`;
 }
 
 /** What operators decided to go on without. */

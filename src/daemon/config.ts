@@ -15,6 +15,7 @@ const ConfigSchema = Type.Object(
     pool: Type.String({ pattern: '^/' }),
     runDirectory: Type.String({ pattern: '^/' }),
     logDirectory: Type.String({ pattern: '^/' }),
+    deviceDirectory: Type.String({ pattern: '^/' }),
     etcd: Type.Union([
       Type.Literal('managed'),
       Type.Array(Type.String({ pattern: '^https?://' }), { minItems: 1 }),
@@ -32,10 +33,28 @@ const ConfigSchema = Type.Object(
     bootIdFile: Type.String({ pattern: '^/' }),
     secretFile: Type.String({ pattern: '^/' }),
     repairDelaySeconds: Type.Number({ minimum: 0 }),
+    localCopyBytesPerSecond: Type.Integer({ minimum: 0 }),
     scrub: Type.Object(
       {
         bytesPerSecond: Type.Integer({ minimum: 0 }),
         intervalDays: Type.Number({ minimum: 0, maximum: 3_650 }),
+      },
+      closed,
+    ),
+    attachments: Type.Object(
+      {
+        group: Type.Union([
+          Type.String({ minLength: 1, maxLength: 255 }),
+          Type.Integer({ minimum: 0 }),
+          Type.Null(),
+        ]),
+      },
+      closed,
+    ),
+    libvirt: Type.Object(
+      {
+        uri: Type.String({ minLength: 1, pattern: '^[a-z]' }),
+        migrationUri: Type.String({ minLength: 1, pattern: '^[a-z]' }),
       },
       closed,
     ),
@@ -51,14 +70,19 @@ const ConfigSchema = Type.Object(
 
 export type Config = Static<typeof ConfigSchema>;
 
+/** Settings with settings below them, as they were given. */
+type Groups = Record<'ports' | 'scrub' | 'libvirt' | 'attachments', unknown>;
+
 const defaults = {
   pool: '/var/lib/hyperscale/pool',
   runDirectory: '/run/hyperscale',
   logDirectory: '/var/log/hyperscale',
+  deviceDirectory: '/dev',
   etcd: 'managed',
   bootIdFile: '/proc/sys/kernel/random/boot_id',
   secretFile: '/etc/hyperscale/secret',
   repairDelaySeconds: 600,
+  localCopyBytesPerSecond: 100 * 2 ** 20,
   logLevel: 'info',
 };
 
@@ -72,6 +96,10 @@ const defaultPorts = {
 
 /** A pool of 4 TiB is read once in two and a half days, and rests until a copy is two weeks old. */
 const defaultScrub = { bytesPerSecond: 20 * 2 ** 20, intervalDays: 14 };
+/** The group that may use attachment sockets beside root. */
+const defaultAttachments = { group: null };
+/** `{host}` and `{address}` stand for the name and the address of the node that is migrated to. */
+const defaultLibvirt = { uri: 'qemu:///system', migrationUri: 'qemu+tls://{host}/system' };
 /** Less than a chunk a second would take years. */
 const leastScrubRate = 2 ** 20;
 
@@ -94,14 +122,20 @@ export function checkConfig(given: unknown, path: string): Config {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new HyperscaleError('bad-input', `${path} is not a list of settings`);
   }
-  const { ports, scrub } = given as { ports?: unknown; scrub?: unknown };
+  const { ports, scrub, libvirt, attachments } = given as Groups;
   const complete: unknown = {
     ...defaults,
     ...given,
     ports: typeof ports === 'object' ? { ...defaultPorts, ...ports } : (ports ?? defaultPorts),
     scrub: typeof scrub === 'object' ? { ...defaultScrub, ...scrub } : (scrub ?? defaultScrub),
+    libvirt:
+      typeof libvirt === 'object' ? { ...defaultLibvirt, ...libvirt } : (libvirt ?? defaultLibvirt),
+    attachments:
+      typeof attachments === 'object'
+        ? { ...defaultAttachments, ...attachments }
+        : (attachments ?? defaultAttachments),
   };
-  refuseUnknown(given, { ports, scrub }, path);
+  refuseUnknown(given, { ports, scrub, libvirt, attachments }, path);
   if (!Value.Check(ConfigSchema, complete)) {
     const first = Value.Errors(ConfigSchema, complete)[0];
     const where = first?.instancePath.replaceAll('/', '.').slice(1) || 'the file';
@@ -119,6 +153,14 @@ export function checkConfig(given: unknown, path: string): Config {
   if (first > last) {
     throw new HyperscaleError('bad-input', `${path}: ports.gateways ${first}–${last} is empty`);
   }
+  const { localCopyBytesPerSecond } = complete;
+  if (localCopyBytesPerSecond !== 0 && localCopyBytesPerSecond < leastScrubRate) {
+    throw new HyperscaleError(
+      'bad-input',
+      `${path}: localCopyBytesPerSecond ${localCopyBytesPerSecond} is neither 0 (no limit) nor at least ${leastScrubRate}`,
+      { hint: 'See docs/configuration.md for what each setting means.' },
+    );
+  }
   const { bytesPerSecond } = complete.scrub;
   if (bytesPerSecond !== 0 && bytesPerSecond < leastScrubRate) {
     throw new HyperscaleError(
@@ -131,18 +173,18 @@ export function checkConfig(given: unknown, path: string): Config {
 }
 
 /** Names what a schema only calls false: settings that do not exist, and ones that are missing. */
-function refuseUnknown(
-  given: object,
-  groups: { ports: unknown; scrub: unknown },
-  path: string,
-): void {
+function refuseUnknown(given: object, groups: Groups, path: string): void {
   const known = [...Object.keys(ConfigSchema.properties)];
-  const { ports, scrub } = ConfigSchema.properties;
-  const knownBelow = [...below('ports', ports.properties), ...below('scrub', scrub.properties)];
+  const { ports, scrub, libvirt, attachments } = ConfigSchema.properties;
+  const knownBelow = [
+    ...below('ports', ports.properties),
+    ...below('scrub', scrub.properties),
+    ...below('libvirt', libvirt.properties),
+    ...below('attachments', attachments.properties),
+  ];
   const settings = [
     ...Object.keys(given),
-    ...below('ports', groups.ports),
-    ...below('scrub', groups.scrub),
+    ...Object.entries(groups).flatMap(([name, group]) => below(name, group)),
   ];
   const unknown = settings.find((s) => !known.includes(s) && !knownBelow.includes(s));
   if (unknown !== undefined) {

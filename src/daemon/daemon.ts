@@ -9,6 +9,7 @@ import { createApi } from '../api/server.ts';
 import { createEngine } from '../engine/index.ts';
 import { createLayerContent } from '../engine/layer-content.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
+import { Virsh } from '../libvirt/virsh.ts';
 import { Agent } from '../node/agent.ts';
 import type { Context, Environment } from '../node/context.ts';
 import { EventLog } from '../node/events.ts';
@@ -21,8 +22,10 @@ import { keepKnownNodes } from '../recovery/known-nodes.ts';
 import { createEtcdStore } from '../store/etcd-store.ts';
 import { startManagedEtcd } from '../store/managed-etcd.ts';
 import { leaseSeconds } from '../store/store.ts';
+import { GuestDisks } from '../vm/resize.ts';
 import type { NodeRecord } from '../volume/types.ts';
 import type { Config } from './config.ts';
+import { groupId } from './group.ts';
 import { keepLeaseCurrent } from './lease.ts';
 import { takeLock } from './lock.ts';
 import { NbdPeerHealth } from './nbd-peer-health.ts';
@@ -31,6 +34,9 @@ import { PeerConnections } from './peer-connections.ts';
 import { believed, createRecovery, tellOfQuarantine } from './recovery.ts';
 import { keepStoreSeen, readStoreSeen } from './store-seen.ts';
 import { version } from './version.ts';
+import { createVmDisks } from './vm-disks.ts';
+import { createIoErrors } from './vm-io-errors.ts';
+import { createMoves } from './vm-moves.ts';
 import { keepWatchdog } from './watchdog.ts';
 
 /** Background jobs of all volumes that one node works on at a time. */
@@ -41,6 +47,8 @@ const leasesSettleMs = (leaseSeconds + 2) * 1_000;
 /** Runs the daemon until `stop` fires. Guests are not touched by its end. */
 export async function startDaemon(config: Config, stop: AbortSignal): Promise<void> {
   const log = pino({ level: config.logLevel, base: { node: config.node } });
+  const { group } = config.attachments;
+  const attachGroup = group === null ? undefined : await groupId(group, 'attachments.group');
   await mkdir(config.runDirectory, { recursive: true });
   await mkdir(config.logDirectory, { recursive: true });
   const runLock = await takeLock(
@@ -64,6 +72,8 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     address: config.address,
     replicaPort: config.ports.replica,
     gatewayPorts: config.ports.gateways,
+    attachGroup,
+    deviceDirectory: config.deviceDirectory,
     log,
   });
   const etcd = config.etcd === 'managed' ? await managedEtcd(config, log) : null;
@@ -90,17 +100,27 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     if (connected) connectedSince = performance.now();
   });
   const environment = realEnvironment();
+  const guests = new GuestDisks(new Virsh(config.libvirt.uri));
   const context: Context = {
     self,
     store,
     engine,
     content: createLayerContent(engine.layers),
+    blockDevices: engine.devices,
     peers: new PeerConnections((name) => store.node(name), secret),
     health: new NbdPeerHealth((name) => store.node(name), log),
     events: new EventLog(config.node, environment.now),
     environment,
     log,
+    // First devices: a guest may have one for its disk.
+    resizeConsumers: async (volume, sizeBytes, signal) => [
+      ...(await agent.devices.resize(volume, sizeBytes)),
+      ...(await guests.resize(volume, sizeBytes, signal)),
+    ],
     repairDelayMs: config.repairDelaySeconds * 1_000,
+    ...(config.localCopyBytesPerSecond === 0
+      ? {}
+      : { localCopyBytesPerSecond: config.localCopyBytesPerSecond }),
     nodes: () => store.nodes(),
     leasesKnown: () => store.connected() && performance.now() - connectedSince >= leasesSettleMs,
   };
@@ -112,6 +132,11 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
   tellOfQuarantine(store, context);
   const recovery = createRecovery({ agent, endpoints, record, secret, store, seen, known });
   const service = new Service(agent, version, randomUUID, store.retirement, recovery);
+  const moves = createMoves({ config, store, context, service, secret });
+  service.moves = moves.service;
+  service.vms = createVmDisks({ agent, service, moves });
+  const { virsh, domainEvents } = moves;
+  const ioErrors = createIoErrors({ agent, service, virsh, domainEvents });
   const api = createApi(service, { secret, log });
   const listen = async () => {
     await api.listenTcp(config.address, config.ports.api);
@@ -143,7 +168,10 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
   }
   const watchdog = watch();
   const lease = await keepLeaseCurrent(store, engine.layers, { ...self, version });
+  await moves.removeLeftovers();
   await agent.start();
+  ioErrors.start();
+  moves.start();
   const scrub = new Scrub(agent, scrubMemoryIn(config.pool), config.scrub);
   scrub.start();
   const own = watchOwnReplicaServer(
@@ -165,6 +193,8 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
   );
   log.info({ signal: stop.reason }, 'stopping; guests and their disks run on');
   scrub.stop();
+  ioErrors.stop();
+  await moves.stop();
   agent.stop();
   own.stop();
   context.health.watch(new Set());

@@ -11,6 +11,8 @@ import { type EngineOptions, runParts } from '../../src/engine/environment.ts';
 import { createEngine, type QemuEngine } from '../../src/engine/index.ts';
 import { kill } from '../../src/engine/process.ts';
 import { readRunRecords } from '../../src/engine/run-files.ts';
+import { policyLimits } from '../../src/volume/limits.ts';
+import { policyNamed } from '../../src/volume/policy.ts';
 
 const run = promisify(execFile);
 export const mib = 1 << 20;
@@ -175,7 +177,8 @@ export class TestVolume {
   spec(sealed: LayerSource[], open: LayerSource, ...sessions: string[]): HeadSpec {
     const local = sealed.map((source) => ({ ...source, peers: source.local ? [] : source.peers }));
     const { id: volume, sizeBytes } = this;
-    return { volume, sizeBytes, maxIops: 100_000, sealed: local, open, sessions };
+    const limits = policyLimits(policyNamed('Gold'));
+    return { volume, sizeBytes, limits, sealed: local, open, sessions };
   }
 }
 

@@ -240,13 +240,14 @@ test('a consumer on another host reaches the head through proxy and gateway', as
   const open = await volume.open(a);
   const head = await (await a.engine.prepareHead(volume.id)).serve(volume.spec([], open, 's1'));
   await head.addSession('s2');
-  const gateway = await a.engine.startGateway(volume.id, 's2');
+  const gateway = await a.engine.startGateway(volume.id, 's2', volume.sizeBytes);
   const proxy = await c.engine.startProxy({
     volume: volume.id,
     session: 's2',
     address: '127.0.0.1',
     port: gateway.port,
     headNode: 'a',
+    sizeBytes: gateway.sizeBytes,
   });
   const consumer = bench.consumer(c.engine.attachSocket(volume.id), 's2');
   await consumer.io('write -P 9 0 64k');

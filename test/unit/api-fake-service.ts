@@ -2,10 +2,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import type { DeviceService } from '../../src/api/device-service.ts';
 import { createApi } from '../../src/api/server.ts';
 import type { Endpoint, NodeEvent, NodeService, PeerService, Work } from '../../src/api/service.ts';
 import type { Verification } from '../../src/cluster/verify.ts';
 import { HyperscaleError } from '../../src/errors.ts';
+import type { VmDisks } from '../../src/vm/vms.ts';
+import { mustGrow } from '../../src/volume/extend.ts';
+import { changedLimits, limitsOf, policyLimits, withLimits } from '../../src/volume/limits.ts';
 import { policyNamed } from '../../src/volume/policy.ts';
 import type { NodeView, Replica, SealedLayer, Volume } from '../../src/volume/types.ts';
 import { FakeOperator } from './api-fake-operator.ts';
@@ -123,6 +127,8 @@ export class FakeService implements NodeService {
 
   quarantined: string | null = null;
   readonly recovery = null;
+  readonly moves = null;
+  vms: VmDisks | null = null;
 
   quarantine() {
     return this.quarantined;
@@ -151,10 +157,21 @@ export class FakeService implements NodeService {
       throw new HyperscaleError('exists', `there is a volume ${request.name} already`);
     }
     const id = `aaaaaaaa-0000-4000-8000-${String(this.records.size).padStart(12, '0')}`;
-    const volume = volumeRecord({ ...request, id });
+    const { limits, ...rest } = request;
+    const plain = volumeRecord({ ...rest, id });
+    const volume = withLimits(plain, changedLimits(limitsOf(plain), limits));
     this.records.set(volume.id, volume);
     this.emit('volume.changed', `Volume ${volume.name} was created.`, volume.id);
     return volume;
+  }
+
+  async setLimits(idOrName: string, change: Parameters<NodeService['setLimits']>[1]) {
+    this.calls.push(['setLimits', idOrName, change]);
+    const { value } = this.volume(idOrName);
+    const from = change.policy === null ? limitsOf(value) : policyLimits(change.policy);
+    const changed = withLimits(value, changedLimits(from, change.limits));
+    this.records.set(changed.id, changed);
+    return changed;
   }
 
   async attach(idOrName: string, host: string, signal: AbortSignal) {
@@ -184,6 +201,19 @@ export class FakeService implements NodeService {
     }
     value.epoch += 1;
     return value;
+  }
+
+  async extendVolume(idOrName: string, sizeBytes: number) {
+    this.calls.push(['extend', idOrName, sizeBytes]);
+    const { value } = this.volume(idOrName);
+    mustGrow(value, sizeBytes);
+    value.sizeBytes = sizeBytes;
+    const problem = 'the guest does not answer';
+    const consumers = [
+      { node: 'n1', kind: 'domain' as const, name: 'web1 vda', problem: null },
+      { node: 'n2', kind: 'domain' as const, name: 'web2 vda', problem },
+    ];
+    return { volume: value, consumers };
   }
 
   async verify(
@@ -232,6 +262,16 @@ export class FakeService implements NodeService {
 
   readonly operator = new FakeOperator(this.calls, (id) => this.volume(id).value);
 
+  readonly devices: DeviceService = {
+    make: async (idOrName, host, name) => {
+      this.calls.push(['make-device', idOrName, host, name]);
+      return { host, device: '/dev/loop7', link: name === undefined ? null : `/dev/${name}` };
+    },
+    remove: async (idOrName, host, force) => {
+      this.calls.push(['remove-device', idOrName, host, force]);
+    },
+  };
+
   readonly peer: PeerService = {
     prepareLayer: async (request) => {
       this.calls.push(['prepareLayer', request]);
@@ -246,7 +286,7 @@ export class FakeService implements NodeService {
     serveLayer: async (request) => {
       this.calls.push(['serveLayer', request]);
     },
-    openGateway: async () => ({ port: 7500 }),
+    openGateway: async () => ({ port: 7500, sizeBytes: 2 ** 30 }),
     manifest: async ({ layer }) => ({
       layer,
       chunkBytes: 65536,
@@ -261,6 +301,20 @@ export class FakeService implements NodeService {
     attach: async (id) => this.#endpoint(this.volume(id).value, 'n1'),
     detach: async (id) => {
       this.calls.push(['peer-detach', id]);
+    },
+    extend: async (request) => {
+      this.calls.push(['peer-extend', request]);
+    },
+    resizeConsumers: async ({ volume }) => {
+      this.calls.push(['peer-resize', volume]);
+      return [{ kind: 'domain', name: 'web1 vda', problem: null }];
+    },
+    makeDevice: async (request) => {
+      this.calls.push(['peer-make-device', request]);
+      return { device: '/dev/loop7', link: null };
+    },
+    removeDevice: async (request) => {
+      this.calls.push(['peer-remove-device', request]);
     },
     seal: async (id) => {
       this.calls.push(['peer-seal', id]);

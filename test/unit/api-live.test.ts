@@ -142,18 +142,26 @@ it('carries every call between nodes', async () => {
   });
   expect((await peer.fence({ volume, epoch: 2 })).layers).toEqual(['layer-1']);
   await peer.serveLayer(layer);
-  expect(await peer.openGateway({ volume, session: 's', port: null })).toEqual({ port: 7500 });
+  expect(await peer.openGateway({ volume, session: 's', port: null })).toEqual({
+    port: 7500,
+    sizeBytes: 2 ** 30,
+  });
   expect((await peer.manifest(layer)).chunks).toHaveLength(50_000);
   const bytes = await peer.readLayer({ ...layer, offset: 0, length: 4 * 2 ** 20 });
   expect(bytes.equals(Buffer.alloc(4 * 2 ** 20, 7))).toBe(true);
   expect(await peer.work()).toEqual([]);
   expect((await peer.attach(volume)).uri).toMatch('nbd+unix');
   await peer.detach(volume);
+  const device = { device: '/dev/loop7', link: null };
+  expect(await peer.makeDevice({ volume, name: '{x}' })).toEqual(device);
+  await peer.removeDevice({ volume, force: true });
   await peer.seal(volume);
   expect(service.calls.map(([name]) => name)).toEqual([
     'prepareLayer',
     'serveLayer',
     'peer-detach',
+    'peer-make-device',
+    'peer-remove-device',
     'peer-seal',
   ]);
   await expect(peer.fence({ volume, epoch: 13 })).rejects.toMatchObject({

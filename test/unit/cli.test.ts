@@ -70,6 +70,22 @@ const hscli = (args: string[], given?: Given) => start(args, given).done;
 const words = (line: string, given?: Given) => hscli(line.split(' '), given);
 
 describe('hscli', () => {
+  it('prints where a volume is a block device, and takes the device away', async () => {
+    expect((await words('volume device db1')).stdout).toBe('/dev/loop7\n');
+    expect((await words('volume device db1 --node n2 --name x')).stdout).toBe('/dev/x\n');
+    const json = JSON.parse((await words('volume device db1 --json')).stdout);
+    expect(json).toEqual({ host: 'n1', device: '/dev/loop7', link: null });
+    expect(await words('volume device db1 --remove')).toMatchObject({ status: 0, stderr: '' });
+    await words('volume device db1 --remove --force --node n2');
+    expect(service.calls.filter(([name]) => String(name).endsWith('-device'))).toEqual([
+      ['make-device', 'db1', 'n1', undefined],
+      ['make-device', 'db1', 'n2', 'x'],
+      ['make-device', 'db1', 'n1', undefined],
+      ['remove-device', 'db1', 'n1', false],
+      ['remove-device', 'db1', 'n2', true],
+    ]);
+  });
+
   it('takes a volume through its life', async () => {
     const created = await words('volume create db1 --size 1.5G --policy silver');
     expect(created).toMatchObject({ status: 0, stderr: '' });

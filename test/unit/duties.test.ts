@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { HeadState } from '../../src/engine/engine.ts';
 import { type Duty, type LocalView, nextDuty } from '../../src/node/duties.ts';
 import { exportsStale, exportsWanted, type WantedExport } from '../../src/node/exports.ts';
+import { limitsOf } from '../../src/volume/limits.ts';
 import type { Tail, UnsealedLayer, Volume } from '../../src/volume/types.ts';
 import {
   attachment,
@@ -57,8 +58,10 @@ function duty({ volume, self = 'n1', boot, local = {}, down = [], rebooted = [] 
 function head(layer: UnsealedLayer, changes: Partial<HeadState> = {}): HeadState {
   const peers = layer.members.slice(1).map((m) => m.node);
   const sessions = [`session-${layer.writer}`];
-  const state = { volume: 'v', layer: layer.id, epoch: layer.epoch, pid: 7, sealed: [] };
-  return { ...state, sessions, peers, ...changes };
+  const { id, epoch, sizeBytes } = layer;
+  const state = { volume: 'v', layer: id, epoch, sizeBytes, pid: 7, sealed: [] };
+  const limits = limitsOf(record({}));
+  return { ...state, sessions, peers, limits, ...changes };
 }
 
 const l1 = unsealed(1, ['n1', 'n2']);
@@ -222,7 +225,7 @@ describe('open, at the writer', () => {
     const local = { ...running, settled: false };
     expect(duty({ volume: opened, local: { ...local, failed } })).toEqual(rolls('evict'));
     expect(duty({ volume: shared, local: { ...local, failed } })).toEqual(rolls('evict'));
-    const others = { failed: new Set(['n1', 'n4']) };
+    const others = { failed: new Set(['n4']) };
     expect(duty({ volume: opened, local: { ...local, ...others } })).toBeNull();
   });
 
@@ -252,6 +255,58 @@ describe('open, at the writer', () => {
     expect(duty({ volume: opened, local: extra })).toEqual({ ...sync, add: [], remove: ['old'] });
     const added = { ...sync, add: ['session-n2'], remove: [] };
     expect(duty({ volume: shared, local: running })).toEqual(added);
+  });
+
+  test('a writer whose own disk fails lets a member serve that has all, with a consumer if there is one', () => {
+    const failed = new Set(['n1']);
+    const to = (name: string) => ({ kind: 'hand-over', to: member(name) });
+    expect(duty({ volume: opened, local: { ...running, failed } })).toEqual(to('n2'));
+    // Whether its head lives or not, and in the middle of a roll.
+    const dead = { openLayerBurnt: true, failed };
+    expect(duty({ volume: opened, local: dead })).toEqual(to('n2'));
+    const rolling = record({ ...n1Attached, tail: opening(unsealed(2, ['n1', 'n3']), l1) });
+    expect(duty({ volume: rolling, local: dead })).toEqual(to('n2'));
+    const gold = record({
+      attachments: [attachment('n1'), attachment('n3')],
+      tail: open(1, ['n1', 'n2', 'n3']),
+    });
+    expect(duty({ volume: gold, local: dead })).toEqual(to('n3'));
+    expect(duty({ volume: gold, local: dead, down: ['n3'] })).toEqual(to('n2'));
+    expect(duty({ volume: gold, local: dead, rebooted: ['n3'] })).toEqual(to('n2'));
+    const both = { ...dead, failed: new Set(['n1', 'n3']) };
+    expect(duty({ volume: gold, local: both })).toEqual(to('n2'));
+  });
+
+  test('a writer whose own disk fails goes on where nobody else has all, or may be believed up', () => {
+    const failed = new Set(['n1']);
+    const alone = record({ ...n1Attached, tail: open(1, ['n1']) });
+    const local = { head: head(unsealed(1, ['n1'])), failed };
+    expect(duty({ volume: alone, local })).toMatchObject({ kind: 'roll', reason: 'add-member' });
+    const kept = { ...running, failed, settled: false };
+    expect(duty({ volume: opened, local: kept, down: ['n2'] })).toBeNull();
+    expect(duty({ volume: opened, local: { ...kept, leasesKnown: false } })).toBeNull();
+    // Nothing was served yet: whoever has what is sealed may begin.
+    const chain = [sealed(1, ['n1?', 'n3'])];
+    const first = record({ ...n1Attached, chain, tail: opening(l2, null) });
+    expect(duty({ volume: first, local: { failed } })).toEqual({
+      kind: 'hand-over',
+      to: member('n3'),
+    });
+    const fresh = record({ ...n1Attached, tail: opening(l2, null) });
+    expect(duty({ volume: fresh, local: { failed } })).toEqual({ kind: 'complete-roll' });
+  });
+
+  test('a head lets through what the record says, and is told when it does not', () => {
+    const limits = { ...limitsOf(opened), maxIops: 77 };
+    const changed = { ...opened, limits };
+    expect(duty({ volume: changed, local: running })).toEqual({ kind: 'set-limits', limits });
+    expect(duty({ volume: changed, local: { head: head(l1, { limits }) } })).toBeNull();
+    // Also while it has not served for long, and the other way round.
+    const back = { head: head(l1, { limits }), settled: false };
+    expect(duty({ volume: opened, local: back })).toMatchObject({ kind: 'set-limits' });
+    // What is wrong with its members is more urgent.
+    const failed = { ...running, failed: new Set(['n2']) };
+    expect(duty({ volume: changed, local: failed })).toEqual({ kind: 'roll', reason: 'evict' });
   });
 
   test('changes that can wait wait until the head has settled', () => {

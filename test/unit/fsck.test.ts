@@ -324,6 +324,16 @@ describe('processes', () => {
     expect(kinds(look(both, { on: moved }))).toEqual(['warning proxy-stale']);
   });
 
+  test('a block device whose attachment is gone', () => {
+    const both = record({
+      attachments: [attachment('n1'), attachment('n3')],
+      tail: open(1, ['n1', 'n2']),
+    });
+    const devices = [{ volume: 'v', session: 'session-n1' }];
+    expect(look(both, { on: { n1: { devices } } })).toEqual([]);
+    expect(kinds(look(both, { on: { n3: { devices } } }))).toEqual(['warning device-stale']);
+  });
+
   test('a promise to refuse epochs that the record has not come to', () => {
     const fences = [{ volume: 'v', epoch: idle.epoch + 2 }];
     const findings = look(idle, { on: { n2: { fences } } });

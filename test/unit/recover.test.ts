@@ -183,6 +183,22 @@ describe('an epoch that was being opened', () => {
   });
 });
 
+describe('a layer that was being opened to let the volume grow', () => {
+  const [before, after] = [2 ** 30, 2 ** 31];
+  const opening = openingAt(6, ['n1', 'n3'], ['n1', 'n2']);
+  if (opening.phase === 'opening') opening.next.sizeBytes = after;
+  const record = withTail(6, opening);
+  const sizeWith = (writer: NodeKnowledge) =>
+    planned([kept('n3', record)], { nodes: [writer, node('n2'), node('n3')] }).record?.sizeBytes;
+
+  it('counts when it may have been served, and not before', () => {
+    expect(record.sizeBytes).toBe(before);
+    expect(sizeWith(node('n1'))).toBe(before);
+    expect(sizeWith(node('n1', { burnt: new Set(['layer-6']) }))).toBe(after);
+    expect(sizeWith(node('n1', { boot: 'another' }))).toBe(after);
+  });
+});
+
 describe('a node that does not answer', () => {
   const without = (name: string) => ({
     nodes: ['n1', 'n2', 'n3'].filter((n) => n !== name).map((n) => node(n)),

@@ -12,6 +12,7 @@ import { verification } from '../../src/cluster/verify-findings.ts';
 import type { HeadState } from '../../src/engine/engine.ts';
 import { nextDuty } from '../../src/node/duties.ts';
 import { recordDamage } from '../../src/volume/damage.ts';
+import { limitsOf } from '../../src/volume/limits.ts';
 import { FakeService, quiet, secret, startApi, volumeRecord } from './api-fake-service.ts';
 import { attachment, bootOf, node, open, poolOf, record, sealed } from './volume/fixtures.ts';
 
@@ -184,10 +185,12 @@ describe('the writer of a volume with a damaged copy', () => {
     volume: 'v',
     layer: 'layer-2',
     epoch: 2,
+    sizeBytes: 64 * mib,
     pid: 7,
     sessions: ['session-n1'],
     sealed: [],
     peers: ['n2'],
+    limits: limitsOf(written),
   };
   const duty = (volume: typeof written, failed: string[] = []) =>
     nextDuty({

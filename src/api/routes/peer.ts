@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import type { App } from '../app.ts';
 import { clientGone } from '../client-gone.ts';
+import { LinkName } from '../device-schemas.ts';
 import type { NodeService } from '../service.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -83,10 +84,39 @@ export function peerRoutes(app: App, service: NodeService): void {
     await peer.detach(request.body.volume);
     return reply.code(204).send();
   });
+  app.post(
+    '/makeDevice',
+    {
+      schema: {
+        ...hide,
+        body: Type.Object({ volume: Id, name: Type.Optional(LinkName) }, closed),
+      },
+    },
+    (request) => peer.makeDevice(request.body),
+  );
+  app.post(
+    '/removeDevice',
+    { schema: { ...hide, body: Type.Object({ volume: Id, force: Type.Boolean() }, closed) } },
+    async (request, reply) => {
+      await peer.removeDevice(request.body);
+      return reply.code(204).send();
+    },
+  );
   app.post('/seal', { schema: { ...hide, body: VolumeBody } }, async (request, reply) => {
     await peer.seal(request.body.volume);
     return reply.code(204).send();
   });
+  app.post(
+    '/extend',
+    { schema: { ...hide, body: Type.Object({ volume: Id, sizeBytes: Offset }, closed) } },
+    async (request, reply) => {
+      await peer.extend(request.body);
+      return reply.code(204).send();
+    },
+  );
+  app.post('/resizeConsumers', { schema: { ...hide, body: VolumeBody } }, (request) =>
+    peer.resizeConsumers(request.body),
+  );
   app.post(
     '/inspect',
     { schema: { ...hide, body: Type.Object({ volume: Type.Optional(Id) }, closed) } },

@@ -17,6 +17,7 @@ import {
 } from '../schemas.ts';
 import type { NodeService } from '../service.ts';
 import { endpointView, volumeDetailView, volumeView } from '../views.ts';
+import { wantedLimits } from './qos.ts';
 
 const problem = { default: named(ProblemShape) };
 const done = Type.Null({ description: 'Done.' });
@@ -72,8 +73,13 @@ export function volumeRoutes(app: App, service: NodeService): void {
       },
     },
     async (request, reply) => {
-      const { name, sizeBytes, policy } = request.body;
-      const volume = await service.createVolume({ name, sizeBytes, policy: policyNamed(policy) });
+      const { name, sizeBytes, policy, ...limits } = request.body;
+      const volume = await service.createVolume({
+        name,
+        sizeBytes,
+        policy: policyNamed(policy),
+        limits: wantedLimits(limits),
+      });
       reply.code(201).header('location', `/v1/volumes/${volume.id}`);
       return volumeView(volume, service.nodes());
     },

@@ -4,11 +4,15 @@ import { confirmDelete } from '../confirm.ts';
 import { contextOf, type Io } from '../context.ts';
 import { forceCommand } from '../force.ts';
 import { type Column, formatList, table } from '../format.ts';
+import { givenLimits, type LimitOptions, limitOptions } from '../limit-options.ts';
 import { formatBytes, parseSize } from '../size.ts';
 import { verifyVolume } from '../verify.ts';
 import { throwUnlessEqual, verificationText } from '../verify-text.ts';
 import { reportText, volumeText } from '../volume-text.ts';
 import { watchVolume } from '../watch.ts';
+import { deviceCommand } from './device.ts';
+import { extendCommand } from './extend.ts';
+import { qosCommand } from './qos.ts';
 
 const volumeColumns: Column<VolumeAnswer>[] = [
   { title: 'NAME', value: (v) => v.name },
@@ -41,21 +45,23 @@ const which = ['<volume>', 'name or id of the volume'] as const;
 
 export function volumeCommands(program: Command, io: Io): void {
   const volume = program.command('volume').description('volumes and where they are attached');
-  volume
+  const create = volume
     .command('create')
     .description('create a volume')
     .argument('<name>', 'a new name')
     .requiredOption('--size <size>', 'its size: 10G is 10 GiB; also k, M, T, P, KiB, MiB …')
-    .requiredOption('--policy <policy>', 'Gold (3 copies), Silver (2) or Bronze (1)')
+    .requiredOption('--policy <policy>', 'Gold (3 copies), Silver (2) or Bronze (1)');
+  limitOptions(create)
     .addHelpText(
       'after',
       '\nExamples:\n  hscli volume create db1 --size 10G --policy Silver\n' +
-        '  hscli volume create scratch --size 1.5TiB --policy Bronze',
+        '  hscli volume create scratch --size 1.5TiB --policy Bronze --max-bandwidth 100M',
     )
-    .action(async (name: string, options: { size: string; policy: string }, command: Command) => {
-      const context = contextOf(io, command);
-      const sizeBytes = parseSize(options.size);
-      const made = await context.client.create({ name, sizeBytes, policy: options.policy });
+    .action(async (name: string, options: { size: string; policy: string } & LimitOptions) => {
+      const context = contextOf(io, create);
+      const { policy } = options;
+      const body = { name, sizeBytes: parseSize(options.size), policy };
+      const made = await context.client.create({ ...body, ...givenLimits(options) });
       await context.print(
         made,
         (v) => `Volume ${v.name} (${formatBytes(v.sizeBytes)}, ${v.policy.name}) is ready.\n`,
@@ -188,5 +194,8 @@ export function volumeCommands(program: Command, io: Io): void {
         (v) => `Sealed; ${v.name} is at epoch ${v.epoch} now.\n`,
       );
     });
+  deviceCommand(volume, io);
+  extendCommand(volume, io);
+  qosCommand(volume, io);
   forceCommand(volume, io);
 }
