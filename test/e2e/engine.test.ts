@@ -196,10 +196,12 @@ test('a daemon that was killed leaves its processes running, and its successor a
     volume: volume.id,
     layer: open.layer.layer,
     epoch: open.layer.epoch,
+    sizeBytes: spec.sizeBytes,
     pid: before.head,
     sessions: ['s1'],
     sealed: [{ layer: first.layer.layer, from: null }],
     peers: ['b'],
+    limits: spec.limits,
   });
   await consumer.io('read -P 2 64k 64k');
   expect(await head?.stop(5000)).toBe(true);
