@@ -139,7 +139,9 @@ describe('a running guest', () => {
     await shared.node('n1').killDaemon();
     await libvirt.virsh.run(['resume', '--domain', guest.uuid]);
     await guest.disksWhen((disks) => disks.length === 0);
-    expect(await hasDisk(guest.uuid, volume)).toEqual({ live: false, config: true });
+    // QEMU tells libvirt a moment after the guest has let go.
+    const left = () => hasDisk(guest.uuid, volume);
+    await expect.poll(left).toEqual({ live: false, config: true });
     await shared.node('n1').start();
     expect(await detach('n1', guest.uuid, volume)).toMatchObject({ changed: true });
     expect(await hasDisk(guest.uuid, volume)).toEqual({ live: false, config: false });
