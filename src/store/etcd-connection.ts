@@ -96,9 +96,9 @@ export function createConnection(options: {
     async whenReady(deadline: number): Promise<EtcdSession> {
       for (;;) {
         closing.signal.throwIfAborted();
-        if (session !== undefined && !session.lost.aborted) return session;
         const left = deadline - clock.now();
         if (left <= 0) throw storeUnavailable('etcd does not answer', 'no');
+        if (session !== undefined && !session.lost.aborted) return session;
         // The old gate stays open for the moment between the loss and its discovery.
         if (session !== undefined) await clock.sleep(0);
         else await ready.opened(left, closing.signal);

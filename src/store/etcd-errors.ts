@@ -4,6 +4,7 @@ import {
   EtcdAuthenticationFailedError,
   EtcdLeaseInvalidError,
   EtcdPermissionDeniedError,
+  GRPCDeadlineExceededError,
   GRPCFailedPreconditionError,
   GRPCInvalidArgumentError,
   GRPCNotFoundError,
@@ -33,6 +34,16 @@ const refusals = [
  */
 export function isRefusal(error: unknown): boolean {
   return refusals.some((kind) => error instanceof kind);
+}
+
+/**
+ * True for an error that neither etcd nor the connection made: the session is as good as before, so
+ * a repetition would fail in the same way, at once and for ever.
+ */
+export function isOurs(error: unknown, session: { readonly lost: AbortSignal }): boolean {
+  return (
+    !isRefusal(error) && !session.lost.aborted && !(error instanceof GRPCDeadlineExceededError)
+  );
 }
 
 /** Whether a request that failed was done: `no`, or `unknown` when it may land even later. */

@@ -4,7 +4,7 @@ import { HyperscaleError } from '../errors.ts';
 import type { NodeRecord } from '../volume/types.ts';
 import type { Clock } from './clock.ts';
 import type { EtcdConnection } from './etcd-connection.ts';
-import { isRefusal, storeUnavailable } from './etcd-errors.ts';
+import { isOurs, isRefusal, storeUnavailable } from './etcd-errors.ts';
 import type { RecordCache } from './record-cache.ts';
 import { storedValue } from './record-cache.ts';
 import type { StoreKeys } from './records.ts';
@@ -59,6 +59,7 @@ export async function registerNode(
     } catch (error) {
       if (error instanceof HyperscaleError) throw error;
       if (isRefusal(error)) throw storeUnavailable('cannot register this node', 'no', error);
+      if (isOurs(error, session)) throw error;
     }
   }
 }

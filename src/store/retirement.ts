@@ -6,7 +6,7 @@
 import { HyperscaleError } from '../errors.ts';
 import type { Clock } from './clock.ts';
 import type { EtcdConnection } from './etcd-connection.ts';
-import { isRefusal, storeUnavailable } from './etcd-errors.ts';
+import { isOurs, isRefusal, storeUnavailable } from './etcd-errors.ts';
 import type { EtcdSession } from './etcd-session.ts';
 import type { RecordCache } from './record-cache.ts';
 import type { StoreKeys } from './records.ts';
@@ -68,6 +68,7 @@ export function createRetirement(context: {
       } catch (error) {
         if (error instanceof HyperscaleError) throw error;
         if (isRefusal(error)) throw storeUnavailable(what, 'no', error);
+        if (isOurs(error, session)) throw error;
       }
     }
   }

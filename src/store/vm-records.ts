@@ -8,7 +8,7 @@ import { maxVms, type VmRecord } from '../vm/record.ts';
 import type { NodeName } from '../volume/types.ts';
 import type { Clock } from './clock.ts';
 import type { EtcdConnection } from './etcd-connection.ts';
-import { isRefusal, storeUnavailable } from './etcd-errors.ts';
+import { isOurs, isRefusal, storeUnavailable } from './etcd-errors.ts';
 import { listAll, prefixEnd } from './etcd-listing.ts';
 import type { EtcdSession } from './etcd-session.ts';
 import type { StoreLog } from './log.ts';
@@ -58,6 +58,7 @@ export function createVmRecords(context: {
       } catch (error) {
         if (error instanceof HyperscaleError) throw error;
         if (isRefusal(error)) throw storeUnavailable(what, 'no', error);
+        if (isOurs(error, session)) throw error;
       }
     }
   }
