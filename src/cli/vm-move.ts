@@ -1,14 +1,11 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { EvacuatedAnswer, MigratedAnswer, MigrationAnswer } from '../api/vm-move-schemas.ts';
 import { HyperscaleError, isHyperscaleError } from '../errors.ts';
 import { type Context, contextOf, type Io } from './context.ts';
-import { type Column, printable, table } from './format.ts';
+import { type Column, table } from './format.ts';
+import { withProgress } from './progress.ts';
 import { formatBytes } from './size.ts';
 
-/** How often a terminal is told how far a migration is. */
-const progressMs = 500;
-const clearLine = '\r\u001b[K';
 /** After Ctrl-C, until it is known where the guest is. */
 const cancelSeconds = 60;
 
@@ -56,28 +53,14 @@ async function cancelMigration(context: Context, name: string): Promise<void> {
   );
 }
 
-async function migrate(context: Context, name: string, to: string): Promise<MigratedAnswer> {
-  const { client, io, json } = context;
-  const over = new AbortController();
-  const shown = io.stderr.isTTY === true && !json ? showProgress(context, name, over.signal) : null;
-  try {
-    return await client.migrate(name, to);
-  } finally {
-    over.abort();
-    await shown;
-  }
-}
-
-async function showProgress(context: Context, name: string, over: AbortSignal): Promise<void> {
-  const { client, io } = context;
-  while (!over.aborted) {
+function migrate(context: Context, name: string, to: string): Promise<MigratedAnswer> {
+  const { client } = context;
+  const describe = async () => {
     // How far it is matters less than that it goes on.
     const answer = await client.migration(name).catch(() => ({ migration: null }));
-    if (over.aborted) break;
-    io.stderr.write(`${clearLine}${printable(progressText(name, answer))}`);
-    await delay(progressMs, null, { signal: over }).catch(() => null);
-  }
-  io.stderr.write(clearLine);
+    return progressText(name, answer);
+  };
+  return withProgress(context, describe, () => client.migrate(name, to));
 }
 
 /** `Migrating web1 to n2: 43 MiB sent, 120 MiB left`. */

@@ -54,7 +54,7 @@ export class WantedRolls {
   }
 }
 
-/** One wish that fulfils them all; null when the volume is as large as any asks for. */
+/** One wish that fulfils them all; null when the volume is large enough for each of them. */
 function wishOf(wishes: readonly RollWish[], sizeBytes: number): RollWish | null {
   const largest = Math.max(0, ...wishes.map((w) => (w.reason === 'extend' ? w.sizeBytes : 0)));
   if (largest > sizeBytes) return { reason: 'extend', sizeBytes: largest };

@@ -6,11 +6,11 @@
 import { HyperscaleError } from '../errors.ts';
 import type { Clock } from './clock.ts';
 import type { EtcdConnection } from './etcd-connection.ts';
-import { isOurs, isRefusal, storeUnavailable } from './etcd-errors.ts';
 import type { EtcdSession } from './etcd-session.ts';
 import type { RecordCache } from './record-cache.ts';
 import type { StoreKeys } from './records.ts';
 import { parseNode } from './records.ts';
+import { again, untilAnsweredBy } from './until-answered.ts';
 
 export type RetiredPool = {
   pool: string;
@@ -52,26 +52,8 @@ export function createRetirement(context: {
   clock: Clock;
   requestTimeoutMs: number;
 }): Retirement {
-  const { connection, keys, cache, clock, requestTimeoutMs } = context;
-
-  /** Repeats what is safe to repeat until etcd answers. */
-  async function untilAnswered<T>(
-    what: string,
-    attempt: (session: EtcdSession) => Promise<T | undefined>,
-  ): Promise<T> {
-    const deadline = clock.now() + requestTimeoutMs;
-    for (;;) {
-      const session = await connection.whenReady(deadline);
-      try {
-        const done = await attempt(session);
-        if (done !== undefined) return done;
-      } catch (error) {
-        if (error instanceof HyperscaleError) throw error;
-        if (isRefusal(error)) throw storeUnavailable(what, 'no', error);
-        if (isOurs(error, session)) throw error;
-      }
-    }
-  }
+  const { keys, cache } = context;
+  const untilAnswered = untilAnsweredBy(context);
 
   /** The permanent record of a node that has this pool, and its revision. */
   async function recordOf(session: EtcdSession, { node, pool }: RetiredPool) {
@@ -106,7 +88,7 @@ export function createRetirement(context: {
         }
         const up = (answer.responses[0]?.response_range?.kvs.length ?? 0) > 0;
         if (up) throw new HyperscaleError('not-allowed', `node ${pool.node} is up`);
-        return undefined;
+        return again;
       }).then(() => undefined),
     unregister: (pool) =>
       untilAnswered(`cannot remove ${pool.node}`, async (session) => {
@@ -118,7 +100,7 @@ export function createRetirement(context: {
           ],
           success: [{ request_delete_range: { key: Buffer.from(key) } }],
         });
-        if (!answer.succeeded) return undefined;
+        if (!answer.succeeded) return again;
         cache.remove(key, answer.header.revision);
         return true;
       }).then(() => undefined),

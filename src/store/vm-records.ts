@@ -8,13 +8,13 @@ import { maxVms, type VmRecord } from '../vm/record.ts';
 import type { NodeName } from '../volume/types.ts';
 import type { Clock } from './clock.ts';
 import type { EtcdConnection } from './etcd-connection.ts';
-import { isOurs, isRefusal, storeUnavailable } from './etcd-errors.ts';
 import { listAll, prefixEnd } from './etcd-listing.ts';
 import type { EtcdSession } from './etcd-session.ts';
 import type { StoreLog } from './log.ts';
 import type { StoreKeys } from './records.ts';
 import { parseVm } from './records.ts';
 import type { Versioned } from './store.ts';
+import { untilAnsweredBy } from './until-answered.ts';
 
 export interface VmRecords {
   /** All that can be read, by name; linearizable. */
@@ -43,25 +43,8 @@ export function createVmRecords(context: {
   requestTimeoutMs: number;
   clusterId: () => string;
 }): VmRecords {
-  const { connection, keys, clock, log, requestTimeoutMs, clusterId } = context;
-
-  /** Repeats what is safe to repeat until etcd answers. */
-  async function untilAnswered<T>(
-    what: string,
-    attempt: (session: EtcdSession) => Promise<T>,
-  ): Promise<T> {
-    const deadline = clock.now() + requestTimeoutMs;
-    for (;;) {
-      const session = await connection.whenReady(deadline);
-      try {
-        return await attempt(session);
-      } catch (error) {
-        if (error instanceof HyperscaleError) throw error;
-        if (isRefusal(error)) throw storeUnavailable(what, 'no', error);
-        if (isOurs(error, session)) throw error;
-      }
-    }
-  }
+  const { keys, log, clusterId } = context;
+  const untilAnswered = untilAnsweredBy(context);
 
   async function readOn(session: EtcdSession, uuid: string) {
     const key = keys.vm(uuid);
