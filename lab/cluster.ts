@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { HyperscaleError } from '../src/errors.ts';
 import type { LabApi } from './api.ts';
 import { EtcdHost } from './etcd-host.ts';
@@ -10,6 +11,9 @@ import { LabNetwork } from './net.ts';
 import { LabNode } from './node.ts';
 import { onProcessEnd } from './process-end.ts';
 import { waitForVolume } from './wait-for-volume.ts';
+
+/** A loaded machine starts etcd and daemons slowly. */
+const seenTimeoutMs = 60_000;
 
 /** The daemon's default client port of a managed etcd. */
 const managedClientPort = 7482;
@@ -100,12 +104,31 @@ export class LabCluster {
     }
   }
 
-  /** Starts etcd's own host if any, then `first` (which else manages etcd), then all others. */
+  /**
+   * Starts etcd's own host if any, then `first` (which else manages etcd), then all others; resolves
+   * when each of them sees all the others as up.
+   */
   async start(first: string): Promise<void> {
     await this.#etcd?.start();
     await this.node(first).start();
     const others = this.nodes.filter((node) => node.name !== first);
     await Promise.all(others.map((node) => node.start()));
+    await Promise.all(this.nodes.map((node) => this.#seesAll(node)));
+  }
+
+  async #seesAll(node: LabNode): Promise<void> {
+    const until = Date.now() + seenTimeoutMs;
+    for (;;) {
+      const { nodes } = await node.api.call<{ nodes: { up: boolean }[] }>('GET', '/v1/nodes');
+      if (nodes.filter((n) => n.up).length === this.#nodes.size) return;
+      if (Date.now() > until) {
+        throw new HyperscaleError(
+          'timeout',
+          `${node.name} does not see all nodes of the lab as up`,
+        );
+      }
+      await sleep(20);
+    }
   }
 
   /** The host of etcd alone. Throws `not-found` in a lab without `etcdHost`. */
