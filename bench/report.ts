@@ -15,7 +15,8 @@ export type Report = {
 
 const plain = { style: { head: [], border: [], compact: true } };
 
-function table(head: string[], lines: string[][]): string {
+/** A table for a terminal; all columns but the first are numbers. */
+export function table(head: string[], lines: string[][]): string {
   const made = new Table({ ...plain, head, colAligns: head.map((_, i) => (i ? 'right' : 'left')) });
   made.push(...lines);
   return `${made.toString()}\n`;

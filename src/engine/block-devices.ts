@@ -12,12 +12,12 @@ import {
 import { BlockDeviceFiles, deviceNameOf, deviceNames } from './block-device-files.ts';
 import { blockDeviceArguments } from './block-device-graph.ts';
 import { BlockDeviceLinks, checkLinkName } from './block-device-links.ts';
-import { addLoop, findLoops, removeLoop } from './block-device-loop.ts';
+import { findLoops, LoopStart, removeLoop } from './block-device-loop.ts';
 import { oneRequestAtATime } from './block-device-mount.ts';
 import { AdoptedDeviceProcess } from './block-device-process.ts';
 import { attachSocketPath, type EngineEnvironment, runPart } from './environment.ts';
+import { HeldRelay } from './held-relay.ts';
 import { checkSessionId, checkVolumeId } from './ids.ts';
-import { startRelay } from './relay.ts';
 import { RunFiles, type RunRecord, readRunRecords } from './run-files.ts';
 
 /** The block devices of this host: what a node's agent asks of the engine for them. */
@@ -26,9 +26,14 @@ export interface BlockDevices {
   adopt(): Promise<BlockDevice[]>;
   /**
    * Makes a device for a session that is served at this host's attachment socket.
-   * @throws `engine`; nothing is left then
+   * @param until.reachable resolves when who connects to that socket will be served.
+   * @param until.signal gives up, at any step.
+   * @throws `engine`, what `reachable` rejects with, or why it was aborted; nothing is left then
    */
-  start(spec: BlockDeviceSpec): Promise<BlockDevice>;
+  start(
+    spec: BlockDeviceSpec,
+    until: { reachable: Promise<void>; signal: AbortSignal },
+  ): Promise<BlockDevice>;
   /** @throws `bad-input` */
   checkLinkName(name: string): void;
 }
@@ -50,7 +55,11 @@ export class QemuBlockDevices implements BlockDevices {
     checkLinkName(name);
   }
 
-  async start(spec: BlockDeviceSpec): Promise<BlockDevice> {
+  async start(
+    spec: BlockDeviceSpec,
+    { reachable, signal }: { reachable: Promise<void>; signal: AbortSignal },
+  ): Promise<BlockDevice> {
+    reachable.catch(() => undefined); // waited for below, when the process stands
     const { volume, session } = spec;
     const socket = attachSocketPath(this.#environment, checkVolumeId(volume));
     const files = BlockDeviceFiles.make(this.#directory, volume);
@@ -58,11 +67,16 @@ export class QemuBlockDevices implements BlockDevices {
     const graph = { session: checkSessionId(session), socket, file: files.image };
     const argv = blockDeviceArguments(graph, runFiles.events);
     makeImage(files);
+    let loop: LoopStart | undefined;
     try {
-      const process = await startRelay(this.#environment, runFiles, [], spec, argv);
+      // Two programs start before there is anything for them to work on.
+      const relay = await HeldRelay.start(this.#environment, 'devices', volume);
+      loop = new LoopStart(files.image, files.name);
+      await relay.until(reachable);
+      const process = await relay.become(runFiles, spec, argv, signal);
       try {
         await oneRequestAtATime(files.image);
-        const path = await addLoop(files.image, files.name);
+        const path = await loop.add();
         showLoop(files, path);
         return new BlockDevice(spec, path, { files, links: this.#links, process });
       } catch (error) {
@@ -70,6 +84,7 @@ export class QemuBlockDevices implements BlockDevices {
         throw error;
       }
     } catch (error) {
+      loop?.cancel();
       await release(files, this.#links);
       throw error;
     }

@@ -7,7 +7,7 @@ import { runTool } from './run-tool.ts';
 import { Serial } from './serial.ts';
 
 /** Created so that a 4 KiB write needs no copy of the rest of its cluster (subclusters). */
-const layerOptions = 'extended_l2=on,cluster_size=128k';
+export const layerOptions = 'extended_l2=on,cluster_size=128k';
 /**
  * Up to this size the tables are made with the file: a first write then changes one entry of a table
  * instead of adding tables (8 KiB instead of 135 KiB, and a quarter of the flushes at depth). Beyond

@@ -1,4 +1,5 @@
 import type { LayerId, Limits, SessionId, VolumeId } from '../volume/types.ts';
+import type { ImageSource } from './image-source.ts';
 
 /**
  * What a node's agent asks of QEMU. The real one starts `qemu-storage-daemon` processes; the
@@ -70,7 +71,10 @@ export interface HeadHandle {
 
 /** A start in two halves: the listener stands (consumers queue), then the graph is built. */
 export interface PreparedHead {
-  /** Starts to serve. The old head must be dead and the epoch confirmed. */
+  /**
+   * Starts to serve. The old head must be dead and the epoch confirmed. Faster when `spec` is what
+   * was expected.
+   */
   serve(spec: HeadSpec): Promise<HeadHandle>;
   abandon(): Promise<void>;
 }
@@ -82,13 +86,30 @@ export interface Engine {
    * Puts the listener of the volume's attachment socket in place. While an old head lives it must be
    * a `new` one, or the old head would accept and refuse its consumers; after a head died, the
    * `waiting` one has the consumers that came meanwhile in its queue.
+   * @param expected what it will most likely serve: its process is started then, but opens nothing.
    */
-  prepareHead(volume: VolumeId, listener?: 'new' | 'waiting'): Promise<PreparedHead>;
+  prepareHead(
+    volume: VolumeId,
+    listener?: 'new' | 'waiting',
+    expected?: HeadSpec,
+  ): Promise<PreparedHead>;
   /** Volumes that have a socket on this node. */
   attachSockets(): VolumeId[];
   /** The consumer's socket of a volume on this node. */
   attachSocket(volume: VolumeId): string;
-  startProxy(spec: ProxySpec): Promise<ProxyHandle>;
+  /**
+   * Starts to forward the volume's attachment socket.
+   * @param where told as soon as it is known; when it rejects, so does this, and nothing runs.
+   * @param listens called when the socket stands: who connects from then on waits to be served.
+   * @param signal gives up while the gateway is not reached.
+   * @throws `engine` when the gateway is not reached, or why it was aborted
+   */
+  startProxy(
+    volume: VolumeId,
+    where: Promise<ProxySpec>,
+    listens: () => void,
+    signal: AbortSignal,
+  ): Promise<ProxyHandle>;
   /**
    * @param sizeBytes what the head shows; a relay keeps the size that it began with.
    * @param port the port of one that died, so that its proxy finds it again; else a free one.
@@ -213,6 +234,18 @@ export interface LayerStore {
   extents(key: LayerKey): Promise<Extent[]>;
   /** Builds `into` from adjacent sealed layers, oldest first; durable when it returns. */
   merge(layers: LayerKey[], into: LayerKey, sizeBytes: number, signal: AbortSignal): Promise<void>;
+  /**
+   * Builds a sealed layer of `sizeBytes` that shows what an image file shows; durable when it returns.
+   * @param progress told the part that is done, 0 to 1.
+   * @throws `no-space`, `cancelled`, `bad-input` when the image cannot be read to its end.
+   */
+  importFile(
+    into: LayerKey,
+    source: ImageSource,
+    sizeBytes: number,
+    signal: AbortSignal,
+    progress?: (part: number) => void,
+  ): Promise<void>;
   /** What lies in the pool, of one volume or of all. */
   inventory(volume?: VolumeId): Promise<PoolInventory>;
   /**

@@ -1,5 +1,6 @@
 import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
+import { readFile } from 'node:fs/promises';
+import { poll } from './poll.ts';
 
 /**
  * QEMU takes a lock on byte 100 + n of an image for each permission it uses; permission 1 is to
@@ -14,20 +15,26 @@ const lastByte = 299;
  * True while any process, or a request that a killed process left in the kernel, may write to the
  * file. A request holds the open file, and with it the lock, until it is finished.
  */
-export function mayBeWritten(path: string): boolean {
-  return isLocked(path, writeByte, writeByte);
+export async function mayBeWritten(...paths: string[]): Promise<boolean> {
+  return await areLocked(paths, writeByte, writeByte);
 }
 
 /** True while any process of QEMU, or a request of a killed one, has the image open. */
-function isOpen(path: string): boolean {
-  return isLocked(path, firstByte, lastByte);
+async function isOpen(path: string): Promise<boolean> {
+  return await areLocked([path], firstByte, lastByte);
 }
 
-function isLocked(path: string, first: number, last: number): boolean {
+async function areLocked(paths: string[], first: number, last: number): Promise<boolean> {
+  // Linux takes milliseconds for this file (`locks_start` in fs/locks.c waits for an RCU grace
+  // period), in which nothing else here may have to wait.
+  const locks = (await readFile('/proc/locks', 'latin1')).split('\n');
+  return paths.some((path) => isLocked(locks, path, first, last));
+}
+
+function isLocked(locks: string[], path: string, first: number, last: number): boolean {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return false;
   const name = `${fileSystemOf(path, stat.dev)}:${stat.ino}`;
-  const locks = readFileSync('/proc/locks', 'latin1').split('\n');
   return locks.some((line) => {
     // 1: OFDLCK ADVISORY READ -1 fe:00:12345 100 101
     const [, kind, , , , file, start, end] = line.replace('-> ', '').split(/\s+/);
@@ -68,19 +75,11 @@ function fileSystemOf(path: string, device: number): string {
 
 /** Waits until nothing can write to any of the files. @returns false when the time was up. */
 export async function waitUnwritten(paths: string[], timeoutMs: number): Promise<boolean> {
-  return await waitUntilNot(() => paths.some(mayBeWritten), timeoutMs);
+  if (paths.length === 0) return true;
+  return await poll(async () => !(await mayBeWritten(...paths)), timeoutMs);
 }
 
 /** Waits until no QEMU has the image open. @returns false when the time was up. */
 export async function waitUnopened(path: string, timeoutMs: number): Promise<boolean> {
-  return await waitUntilNot(() => isOpen(path), timeoutMs);
-}
-
-async function waitUntilNot(inUse: () => boolean, timeoutMs: number): Promise<boolean> {
-  const deadline = performance.now() + timeoutMs;
-  for (let pause = 1; inUse(); pause = Math.min(pause * 2, 20)) {
-    if (performance.now() > deadline) return false;
-    await delay(pause);
-  }
-  return true;
+  return await poll(async () => !(await isOpen(path)), timeoutMs);
 }

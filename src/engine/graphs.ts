@@ -40,18 +40,26 @@ export function nbdNode(server: object, name: string): BlockNode {
 }
 
 /**
- * What every process begins with: the program, its monitor, and a second one that has every event
- * written to a file (`hold-listener`). Exports have no thread of their own: with one, QEMU 10.0
- * sometimes never ends the removal of an export while another of the same node is in use (its main
- * thread waits in `bdrv_try_change_aio_context`).
+ * What a process begins with: the program and its monitors. Exports have no thread of their own: with
+ * one, QEMU 10.0 sometimes never ends the removal of an export while another of the same node is in
+ * use (its main thread waits in `bdrv_try_change_aio_context`).
  */
 export function processArguments(eventsFile: string): string[] {
+  return [qemuStorageDaemon, ...monitorArguments(eventsFile, false)];
+}
+
+/**
+ * The monitor, and a second one that has every event written to a file (`hold-listener`).
+ * @param waits nothing of what follows on the command line is done before a client connects. The file
+ *   is there when QEMU has come so far.
+ */
+export function monitorArguments(eventsFile: string, waits: boolean): string[] {
+  const wait = waits ? 'on' : 'off';
   const events = `file,id=events,append=on,path=${doubled(eventsFile)}`;
   return [
-    qemuStorageDaemon,
-    ...['--chardev', `socket,id=qmp,fd=${heldDescriptors.qmp},server=on,wait=off`],
-    ...['--monitor', 'chardev=qmp'],
     ...['--chardev', `${events},input-path=/dev/fd/${heldDescriptors.capabilities}`],
+    ...['--chardev', `socket,id=qmp,fd=${heldDescriptors.qmp},server=on,wait=${wait}`],
+    ...['--monitor', 'chardev=qmp'],
     ...['--monitor', 'chardev=events'],
   ];
 }

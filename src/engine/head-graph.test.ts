@@ -15,9 +15,7 @@ const limits = {
   burstSeconds: null,
 };
 
-function argumentsOf(
-  spec: Partial<HeadSpec>,
-): { option: string; value: Record<string, unknown> }[] {
+function commandLine(spec: Partial<HeadSpec>): string[] {
   const whole: HeadSpec = {
     volume,
     sizeBytes: 1 << 30,
@@ -27,7 +25,14 @@ function argumentsOf(
     sessions: ['s1', 's2'],
     ...spec,
   };
-  const argv = headArguments(whole, access, (k) => `/pool/${k.epoch}`, '/run/events');
+  return headArguments(whole, access, (k) => `/pool/${k.epoch}`, '/run/events');
+}
+
+type Argument = { option: string; value: Record<string, unknown> };
+
+const argumentsOf = (spec: Partial<HeadSpec>) => parsed(commandLine(spec));
+
+function parsed(argv: string[]): Argument[] {
   return argv.flatMap((value, index) => {
     if (!value.startsWith('{')) return [];
     return [{ option: argv[index - 1] ?? '', value: JSON.parse(value) as Record<string, unknown> }];
@@ -65,17 +70,33 @@ test('sealed layers are read-only, oldest at the bottom, each from one place', (
 
 test('a write of the open layer needs all of its members', () => {
   const open = { layer: key(3), local: true, peers: [peer('b'), peer('c')] };
-  expect(nodes({ open })[0]).toMatchObject({
-    file: {
-      driver: 'quorum',
-      'vote-threshold': 3,
-      children: [
-        { driver: 'file', 'node-name': 'm0' },
-        { driver: 'nbd', 'node-name': 'm1', export: key(3).layer },
-        { driver: 'nbd', 'node-name': 'm2', export: key(3).layer },
-      ],
+  expect(nodes({ open })).toMatchObject([
+    { driver: 'nbd', 'node-name': 'm1', export: key(3).layer, discard: 'unmap' },
+    { driver: 'nbd', 'node-name': 'm2', export: key(3).layer, discard: 'unmap' },
+    {
+      'node-name': 'open',
+      file: {
+        driver: 'quorum',
+        'vote-threshold': 3,
+        children: [{ driver: 'file', 'node-name': 'm0' }, 'm1', 'm2'],
+      },
     },
-  });
+    { 'node-name': 'top' },
+  ]);
+});
+
+test('neither the newest sealed layer nor the open one is opened before its time', () => {
+  const sealed = [1, 2, 3].map((epoch) => ({ layer: key(epoch), local: true, peers: [] }));
+  const open = { layer: key(4), local: true, peers: [peer('b')] };
+  const argv = commandLine({ sealed, open });
+  const wait = argv.findIndex((argument) => argument.endsWith(',wait=on'));
+  const names = (part: string[]) =>
+    parsed(part).flatMap(({ option, value }) =>
+      option === '--blockdev' ? [value['node-name']] : [],
+    );
+  expect(names(argv.slice(0, wait))).toEqual(['q0', 'q1', 'm1']);
+  expect(names(argv.slice(wait))).toEqual(['q2', 'open', 'top']);
+  expect(argv.indexOf('--nbd-server')).toBeGreaterThan(wait);
 });
 
 test('a sealed layer in two places, or in none, is refused', () => {

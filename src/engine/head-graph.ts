@@ -6,9 +6,10 @@ import {
   blockdev,
   type FileAccess,
   fileNode,
+  monitorArguments,
   nbdExport,
   nbdNode,
-  processArguments,
+  qemuStorageDaemon,
 } from './graphs.ts';
 import { throttleGroup, throttleLimits } from './throttle.ts';
 
@@ -41,6 +42,11 @@ export const peerMember = (index: number): string => `m${index + 1}`;
 /** Id of the export of a session; ids must begin with a letter. */
 export const sessionExportId = (session: string): string => `s-${session}`;
 
+/**
+ * The command line of a head. It falls into two parts, and between them the process waits for its
+ * monitor to be connected to: what is done ahead touches nothing that the head before it, which may
+ * still run, writes to, and writes nothing itself.
+ */
 export function headArguments(
   spec: HeadSpec,
   access: FileAccess,
@@ -57,6 +63,14 @@ export function headArguments(
     file: { ...sealedPlace(source, access, path), 'read-only': true },
     backing: index === 0 ? null : `q${index - 1}`,
   }));
+  // Perhaps that of the head before it: QEMU must not read its tables before they are final.
+  const newest = sealed.splice(-1);
+  const peers = spec.open.peers.map((peer, index) => ({
+    ...peerNode(peer, spec.open.layer.layer),
+    // Only a node that is named within another one has this by itself.
+    discard: 'unmap',
+    'node-name': peerMember(index),
+  }));
   const open = {
     driver: 'qcow2',
     'node-name': 'open',
@@ -64,7 +78,7 @@ export function headArguments(
     'l2-cache-size': cache,
     'l2-cache-entry-size': tableEntryBytes,
     file: openPlace(spec.open, access, path),
-    backing: sealed.length === 0 ? null : `q${sealed.length - 1}`,
+    backing: spec.sealed.length === 0 ? null : `q${spec.sealed.length - 1}`,
   };
   const limit = {
     'qom-type': 'throttle-group',
@@ -80,9 +94,11 @@ export function headArguments(
     file: 'open',
   };
   return [
-    ...processArguments(eventsFile),
+    qemuStorageDaemon,
     ...['--object', JSON.stringify(limit)],
-    ...[...sealed, open, top].flatMap(blockdev),
+    ...[...sealed, ...peers].flatMap(blockdev),
+    ...monitorArguments(eventsFile, true),
+    ...[...newest, open, top].flatMap(blockdev),
     ...attachServer(),
     ...spec.sessions.map(sessionExport).flatMap(nbdExport),
   ];
@@ -120,11 +136,8 @@ function openPlace(
   source: LayerSource,
   access: FileAccess,
   path: (key: LayerKey) => string,
-): BlockNode {
-  const members: BlockNode[] = source.peers.map((peer, index) => ({
-    ...peerNode(peer, source.layer.layer),
-    'node-name': peerMember(index),
-  }));
+): BlockNode | string {
+  const members: (BlockNode | string)[] = source.peers.map((_, index) => peerMember(index));
   if (source.local) {
     const local = { ...fileNode(path(source.layer), access), discard: 'unmap' };
     members.unshift({ ...local, 'node-name': localMember });

@@ -25,6 +25,8 @@ const readyTimeoutMs = 10_000;
  */
 export class HeldProcess {
   readonly identity: ProcessIdentity;
+  /** Resolves when it has ended: with its exit status, null when a signal ended it. */
+  readonly ended: Promise<number | null>;
   readonly #child: ChildProcess;
   readonly #input: Writable;
   readonly #log: { path: string; start: number };
@@ -39,6 +41,10 @@ export class HeldProcess {
     this.#input = input;
     this.identity = identity;
     this.#log = log;
+    this.ended = new Promise((resolve) => {
+      if (child.exitCode !== null || child.signalCode !== null) resolve(child.exitCode);
+      else child.once('exit', (code) => resolve(code));
+    });
   }
 
   /**

@@ -101,13 +101,21 @@ export class QemuEngine implements Engine {
     rmSync(path, { force: true });
   }
 
-  async prepareHead(volume: string, listener: 'new' | 'waiting' = 'new'): Promise<PreparedHead> {
-    const mode = listener === 'new' ? 'keep' : 'reuse';
-    return await HeadStart.prepare(this.#environment, checkVolumeId(volume), mode);
+  async prepareHead(
+    volume: string,
+    listener: 'new' | 'waiting' = 'new',
+    expected?: HeadSpec,
+  ): Promise<PreparedHead> {
+    return await HeadStart.prepare(this.#environment, checkVolumeId(volume), listener, expected);
   }
 
-  async startProxy(spec: ProxySpec): Promise<ProxyHandle> {
-    return await startProxy(this.#environment, spec);
+  async startProxy(
+    volume: string,
+    where: Promise<ProxySpec>,
+    listens: () => void,
+    signal: AbortSignal,
+  ): Promise<ProxyHandle> {
+    return await startProxy(this.#environment, volume, where, listens, signal);
   }
 
   async startGateway(

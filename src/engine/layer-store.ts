@@ -7,6 +7,8 @@ import { hasCode, onDisk, syncPath, unlinkIfThere } from './durable.ts';
 import type { Extent, KeptRecord, LayerKey, LayerStore, PoolInventory } from './engine.ts';
 import { FenceFiles } from './fence-files.ts';
 import { checkLayerKey, checkVolumeId, isVolumeId } from './ids.ts';
+import { convertImage } from './image-convert.ts';
+import type { ImageSource } from './image-source.ts';
 import { listLayerFiles, listQuarantined, moveToQuarantine } from './inventory.ts';
 import { layerKeyOfPath, layerPath, volumeDirectory } from './layer-files.ts';
 import { mergeLayers } from './merge.ts';
@@ -175,6 +177,26 @@ export class PoolLayerStore implements LayerStore {
         throw error;
       } finally {
         await unlinkIfThere(helper);
+      }
+    });
+  }
+
+  async importFile(
+    into: LayerKey,
+    source: ImageSource,
+    sizeBytes: number,
+    signal: AbortSignal,
+    progress?: (part: number) => void,
+  ): Promise<void> {
+    await this.#make(into, async () => {
+      const target = this.#containers.temporary();
+      try {
+        const more = progress === undefined ? {} : { progress };
+        await convertImage({ source, target, sizeBytes, signal, ...more });
+        return target;
+      } catch (error) {
+        await unlinkIfThere(target);
+        throw error;
       }
     });
   }

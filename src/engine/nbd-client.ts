@@ -2,8 +2,8 @@ import { connect, type Socket } from 'node:net';
 import { HyperscaleError } from '../errors.ts';
 
 /**
- * As much of an NBD client as a heartbeat needs (fixed newstyle handshake, one read at a time),
- * after https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md
+ * As much of an NBD client as a heartbeat and a reader need (fixed newstyle handshake, one read at a
+ * time), after https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md
  */
 const magic = {
   server: Buffer.from('NBDMAGIC'),
@@ -61,7 +61,10 @@ function ended(): Error {
 }
 
 /** What a server tells of an export. */
-type ExportInfo = { readOnly: boolean };
+type ExportInfo = { readOnly: boolean; sizeBytes: number };
+
+/** Where a server listens. */
+type Server = { host: string; port: number } | { path: string };
 
 /** A connection to one export. Not for concurrent reads. */
 export class NbdConnection {
@@ -81,11 +84,29 @@ export class NbdConnection {
     name: string,
     onSocket: (socket: Socket) => void,
   ): Promise<NbdConnection> {
-    const connection = await NbdConnection.#connect(address, port, onSocket);
-    if ((await connection.#option(option.go, name)) === null) {
-      throw new HyperscaleError('not-found', `${address}:${port} has no export ${name}`);
+    return (await NbdConnection.#open({ host: address, port }, name, onSocket)).connection;
+  }
+
+  /** Opens an export of a server on this host. @returns the connection, and its size in bytes */
+  static async openUnix(
+    path: string,
+    name: string,
+    onSocket: (socket: Socket) => void,
+  ): Promise<{ connection: NbdConnection; sizeBytes: number }> {
+    return NbdConnection.#open({ path }, name, onSocket);
+  }
+
+  static async #open(
+    server: Server,
+    name: string,
+    onSocket: (socket: Socket) => void,
+  ): Promise<{ connection: NbdConnection; sizeBytes: number }> {
+    const connection = await NbdConnection.#connect(server, onSocket);
+    const info = await connection.#option(option.go, name);
+    if (info === null) {
+      throw new HyperscaleError('not-found', `${textOf(server)} has no export ${name}`);
     }
-    return connection;
+    return { connection, sizeBytes: info.sizeBytes };
   }
 
   /** What the server tells of the export of that name; null when it has none. */
@@ -95,21 +116,20 @@ export class NbdConnection {
     name: string,
     onSocket: (socket: Socket) => void,
   ): Promise<ExportInfo | null> {
-    const connection = await NbdConnection.#connect(address, port, onSocket);
+    const connection = await NbdConnection.#connect({ host: address, port }, onSocket);
     return await connection.#option(option.info, name);
   }
 
   static async #connect(
-    address: string,
-    port: number,
+    server: Server,
     onSocket: (socket: Socket) => void,
   ): Promise<NbdConnection> {
-    const socket = connect({ host: address, port, noDelay: true });
+    const socket = connect({ ...server, noDelay: true });
     onSocket(socket);
     const connection = new NbdConnection(socket);
     const hello = await connection.#input.take(18);
     if (!hello.subarray(0, 8).equals(magic.server) || !hello.subarray(8, 16).equals(magic.option)) {
-      throw new HyperscaleError('engine', `${address}:${port} is not an NBD server`);
+      throw new HyperscaleError('engine', `${textOf(server)} is not an NBD server`);
     }
     const flags = Buffer.alloc(4);
     flags.writeUInt32BE(clientFlags);
@@ -117,8 +137,8 @@ export class NbdConnection {
     return connection;
   }
 
-  /** Reads `length` bytes; the answer's content is not kept. @throws `engine` on an error reply */
-  async read(offset: number, length: number): Promise<void> {
+  /** Reads `length` bytes. @throws `engine` on an error reply */
+  async read(offset: number, length: number): Promise<Buffer> {
     const request = Buffer.alloc(28);
     request.writeUInt32BE(magic.request, 0);
     request.writeBigUInt64BE(++this.#cookie, 8);
@@ -131,7 +151,7 @@ export class NbdConnection {
     }
     const error = reply.readUInt32BE(4);
     if (error !== 0) throw new HyperscaleError('engine', `NBD read failed with error ${error}`);
-    await this.#input.take(length);
+    return this.#input.take(length);
   }
 
   /** Sends an option about an export. @returns what the server tells of it, null when it refuses */
@@ -148,6 +168,7 @@ export class NbdConnection {
     message.writeUInt16BE(infoBlockSize, 22 + text.length);
     this.#socket.write(message);
     let readOnly = false;
+    let sizeBytes = 0;
     for (;;) {
       const reply = await this.#input.take(20);
       const [type, length] = [reply.readUInt32BE(12), reply.readUInt32BE(16)];
@@ -158,11 +179,16 @@ export class NbdConnection {
       // The kind of information, the size of the export, and its flags.
       if (type === optionReply.info && length >= 12 && told.readUInt16BE(0) === infoExport) {
         readOnly = (told.readUInt16BE(10) & flagReadOnly) !== 0;
+        sizeBytes = Number(told.readBigUInt64BE(2));
       }
-      if (type === optionReply.ack) return { readOnly };
+      if (type === optionReply.ack) return { readOnly, sizeBytes };
       if (type >= optionReply.errorBit) return null;
     }
   }
+}
+
+function textOf(server: Server): string {
+  return 'path' in server ? server.path : `${server.host}:${server.port}`;
 }
 
 /**

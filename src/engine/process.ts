@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
 import { HyperscaleError } from '../errors.ts';
+import { poll } from './poll.ts';
 
 /**
  * A process by its id and the moment it was started (clock ticks since boot, field 22 of
@@ -28,22 +28,13 @@ export function isGone(identity: ProcessIdentity): boolean {
 
 /** Waits until the process is gone. @throws `timeout` */
 export async function waitGone(identity: ProcessIdentity, timeoutMs: number): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
   // Linux tells only a parent, or the holder of a pidfd, about an end; an adopted process is
   // neither's here, so its state is read again and again.
-  for (let pause = 1; !isGone(identity); pause = Math.min(pause * 2, 20)) {
-    if (performance.now() > deadline) {
-      throw new HyperscaleError(
-        'timeout',
-        `process ${identity.pid} did not end in ${timeoutMs} ms`,
-        {
-          hint: 'A process in state D waits for a disk: look at the kernel log.',
-          values: { pid: identity.pid },
-        },
-      );
-    }
-    await delay(pause);
-  }
+  if (await poll(() => isGone(identity), timeoutMs)) return;
+  throw new HyperscaleError('timeout', `process ${identity.pid} did not end in ${timeoutMs} ms`, {
+    hint: 'A process in state D waits for a disk: look at the kernel log.',
+    values: { pid: identity.pid },
+  });
 }
 
 /** SIGKILL, and waits until the process is gone; one that is gone already is fine. */

@@ -1,16 +1,14 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
 import { HyperscaleError } from '../errors.ts';
 import type { GatewayHandle, ProxyHandle, ProxySpec } from './engine.ts';
-import { attachSocketPath, type EngineEnvironment, logFile, runPart } from './environment.ts';
-import { HeldProcess, type HeldSocket, heldDescriptors } from './held-process.ts';
+import { attachSocketPath, type EngineEnvironment, runPart } from './environment.ts';
+import { type HeldSocket, heldDescriptors } from './held-process.ts';
+import { HeldRelay } from './held-relay.ts';
 import { checkSessionId, checkVolumeId } from './ids.ts';
 import { gatewayArguments, proxyArguments } from './relay-graph.ts';
 import { RunFiles } from './run-files.ts';
-import { StorageDaemon } from './storage-daemon.ts';
-
-const startTimeoutMs = 15_000;
+import type { StorageDaemon } from './storage-daemon.ts';
 
 type RelayProcess = Pick<StorageDaemon, 'ended' | 'kill'>;
 
@@ -68,20 +66,30 @@ export class QemuGateway extends Relay implements GatewayHandle {
   }
 }
 
-/** Forwards this host's attachment socket to a gateway. @throws `engine` when it is not reached */
+/** Forwards this host's attachment socket to a gateway. @see Engine.startProxy */
 export async function startProxy(
   environment: EngineEnvironment,
-  spec: ProxySpec,
+  volume: string,
+  where: Promise<ProxySpec>,
+  listens: () => void,
+  signal: AbortSignal,
 ): Promise<ProxyHandle> {
-  checkVolumeId(spec.volume);
-  checkSessionId(spec.session);
-  const attach = attachSocketPath(environment, spec.volume);
+  // Waited for below, when the process stands.
+  where.catch(() => undefined);
+  const path = attachSocketPath(environment, checkVolumeId(volume));
+  const group = environment.attachGroup;
+  const listen: HeldSocket = { fd: heldDescriptors.attach, path, mode: 'reuse', group };
+  const relay = await HeldRelay.start(environment, 'proxies', volume, [listen]);
+  listens();
+  const spec = await relay.until(
+    where.then((known) => {
+      checkSessionId(known.session);
+      return known;
+    }),
+  );
   const files = relayFiles(environment, 'proxies', spec);
-  const listen: HeldSocket[] = [
-    { fd: heldDescriptors.attach, path: attach, mode: 'reuse', group: environment.attachGroup },
-  ];
   const argv = proxyArguments(spec, files.events);
-  return new QemuProxy(await startRelay(environment, files, listen, spec, argv), spec);
+  return new QemuProxy(await relay.become(files, spec, argv, signal), spec);
 }
 
 /** Makes one session of the head on this host reachable over TCP. */
@@ -97,7 +105,8 @@ export async function startGateway(
     { session: spec.session, socket, address: environment.address, port: spec.port },
     files.events,
   );
-  return new QemuGateway(await startRelay(environment, files, [], spec, argv), spec);
+  const relay = await HeldRelay.start(environment, 'gateways', spec.volume);
+  return new QemuGateway(await relay.become(files, spec, argv), spec);
 }
 
 /** A port of the gateways' range that nothing listens on. @throws `unavailable` */
@@ -109,21 +118,6 @@ export async function freeGatewayPort(environment: EngineEnvironment): Promise<n
   throw new HyperscaleError('unavailable', `no port from ${first} to ${last} is free`, {
     hint: 'Widen ports.gateways in the configuration of this node.',
   });
-}
-
-/** Starts a process that forwards; `spec` is kept in its run files. */
-export async function startRelay(
-  environment: EngineEnvironment,
-  files: RunFiles,
-  listen: HeldSocket[],
-  spec: { volume: string },
-  argv: string[],
-): Promise<StorageDaemon> {
-  const qmp = join(files.directory, `${spec.volume}.${randomBytes(4).toString('hex')}.qmp`);
-  const sockets = [...listen, { fd: heldDescriptors.qmp, path: qmp }];
-  const held = await HeldProcess.start(sockets, logFile(environment, spec.volume));
-  const options = { files, spec, argv, timeoutMs: startTimeoutMs };
-  return await StorageDaemon.start(held, qmp, options);
 }
 
 function relayFiles(

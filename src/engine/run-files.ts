@@ -31,10 +31,13 @@ export class RunFiles {
     return join(this.directory, `${this.name}.events`);
   }
 
-  /** Written before the process serves anything, whole or not at all; a reboot may lose it. */
-  write<T extends object>(identity: ProcessIdentity, spec: T): void {
+  /**
+   * Written before the process serves anything, whole or not at all; a reboot may lose it.
+   * @param waits it may not serve yet; what is left of it by a daemon that died is ended.
+   */
+  write<T extends object>(identity: ProcessIdentity, spec: T, waits = false): void {
     const temporary = `${this.json}~`;
-    writeFileSync(temporary, JSON.stringify({ ...identity, spec }), { mode: 0o640 });
+    writeFileSync(temporary, JSON.stringify({ ...identity, waits, spec }), { mode: 0o640 });
     renameSync(temporary, this.json);
   }
 
@@ -51,7 +54,12 @@ export class RunFiles {
   }
 }
 
-export type RunRecord<T> = { files: RunFiles; identity: ProcessIdentity; spec: T };
+export type RunRecord<T> = {
+  files: RunFiles;
+  identity: ProcessIdentity;
+  waits: boolean;
+  spec: T;
+};
 
 /** Everything that is recorded in a run directory; what cannot be read is removed. */
 export function readRunRecords<T>(directory: string): RunRecord<T>[] {
@@ -60,9 +68,12 @@ export function readRunRecords<T>(directory: string): RunRecord<T>[] {
   for (const name of names.filter((n) => n.endsWith('.json'))) {
     const files = new RunFiles(directory, name.slice(0, -'.json'.length));
     try {
-      const record = JSON.parse(readFileSync(files.json, 'utf8')) as ProcessIdentity & { spec: T };
-      const identity = { pid: record.pid, startTime: record.startTime };
-      records.push({ files, identity, spec: record.spec });
+      const record = JSON.parse(readFileSync(files.json, 'utf8')) as ProcessIdentity & {
+        waits?: boolean;
+        spec: T;
+      };
+      const { pid, startTime, waits = false, spec } = record;
+      records.push({ files, identity: { pid, startTime }, waits, spec });
     } catch {
       files.remove();
     }

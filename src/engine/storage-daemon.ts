@@ -6,6 +6,15 @@ import { identify, isGone, kill, type ProcessIdentity, waitGone } from './proces
 import { QmpClient, type QmpEvent, type QmpOptions } from './qmp.ts';
 import type { RunFiles, RunRecord } from './run-files.ts';
 
+export type LaunchOptions = {
+  files: RunFiles;
+  /** Kept in the run files for `adopt`. */
+  spec: object;
+  argv: string[];
+  /** It stops half-way (`monitorArguments`); its time comes with `connect`. */
+  waits?: boolean;
+};
+
 const killTimeoutMs = 30_000;
 const settleTimeoutMs = 10_000;
 
@@ -22,13 +31,21 @@ export class StorageDaemon {
   readonly writes = new Set<string>();
   readonly #qmp: QmpClient;
   readonly #files: RunFiles;
+  /** Its exit status, where this daemon started it. */
+  readonly #status: Promise<number | null> | undefined;
   readonly #ended = Promise.withResolvers<void>();
   #events: string | undefined;
 
-  private constructor(identity: ProcessIdentity, qmp: QmpClient, files: RunFiles) {
+  private constructor(
+    identity: ProcessIdentity,
+    qmp: QmpClient,
+    files: RunFiles,
+    status?: Promise<number | null>,
+  ) {
     this.identity = identity;
     this.#qmp = qmp;
     this.#files = files;
+    this.#status = status;
     this.#ended.promise.catch(() => undefined);
     qmp.onClose(() => {
       this.#finish().then(this.#ended.resolve, this.#ended.reject);
@@ -37,29 +54,49 @@ export class StorageDaemon {
 
   /**
    * Lets `held` become the storage daemon.
-   * @param options.spec kept in the run files for `adopt`.
    * @throws `engine` with what QEMU said when it does not come up in time; it is gone then.
    */
   static async start(
     held: HeldProcess,
     heldQmp: string,
-    options: { files: RunFiles; spec: object; argv: string[]; timeoutMs: number },
+    options: LaunchOptions & { timeoutMs: number },
   ): Promise<StorageDaemon> {
-    const { files } = options;
     try {
-      renameSync(heldQmp, files.qmp);
-      files.write(held.identity, options.spec);
-      held.become(options.argv);
+      StorageDaemon.launch(held, heldQmp, options);
+    } catch (error) {
+      await held.kill();
+      options.files.remove();
+      throw error;
+    }
+    return await StorageDaemon.connect(held, options);
+  }
+
+  /** The first half of `start`. When it throws, `held` is left to the caller to end. */
+  static launch(held: HeldProcess, heldQmp: string, options: LaunchOptions): void {
+    const { files, spec, argv, waits } = options;
+    renameSync(heldQmp, files.qmp);
+    files.write(held.identity, spec, waits);
+    held.become(argv);
+  }
+
+  /** The second half of `start`. @throws like `start` */
+  static async connect(
+    held: HeldProcess,
+    options: LaunchOptions & { timeoutMs: number },
+  ): Promise<StorageDaemon> {
+    const { files, spec, waits, timeoutMs } = options;
+    try {
       // The socket listens already; QEMU answers when the whole graph stands.
-      const qmp = await QmpClient.connect(files.qmp, { timeoutMs: options.timeoutMs });
-      return new StorageDaemon(held.identity, qmp, files);
+      const qmp = await QmpClient.connect(files.qmp, { timeoutMs });
+      if (waits) files.write(held.identity, spec);
+      return new StorageDaemon(held.identity, qmp, files, held.ended);
     } catch (error) {
       await held.kill();
       files.remove();
       const said = held.said();
       throw new HyperscaleError(
         'engine',
-        `qemu-storage-daemon did not start: ${said === '' ? errorText(error) : reasonIn(said)}`,
+        `qemu-storage-daemon did not start: ${reasonIn(said) || errorText(error)}`,
         { values: { process: files.name, said }, cause: error },
       );
     }
@@ -67,15 +104,17 @@ export class StorageDaemon {
 
   /**
    * Takes over a process that an earlier daemon started.
-   * @returns undefined when it is gone, or does not answer within `timeoutMs` and was killed.
+   * @returns undefined when it is gone, or was killed: it does not answer within `timeoutMs`, or was
+   *   never told that its time had come.
    */
   static async adopt(
     record: RunRecord<unknown>,
     timeoutMs: number,
   ): Promise<StorageDaemon | undefined> {
-    const { identity, files } = record;
+    const { identity, files, waits } = record;
     if (identify(identity.pid)?.startTime === identity.startTime && !isGone(identity)) {
       try {
+        if (waits) throw new HyperscaleError('engine', 'it waits, and nobody knows for what');
         const qmp = await QmpClient.connect(files.qmp, { timeoutMs });
         return new StorageDaemon(identity, qmp, files);
       } catch {
@@ -154,6 +193,8 @@ export class StorageDaemon {
     await waitGone(this.identity, 1000).catch(() => kill(this.identity, killTimeoutMs));
     this.#events = this.#files.readEvents();
     this.#files.remove();
+    // QEMU that ends by itself has settled all requests; of an adopted one nobody is told how it ended.
+    if ((await this.#status) === 0) return;
     if (await waitUnwritten([...this.writes], settleTimeoutMs)) return;
     throw new HyperscaleError('timeout', `requests of process ${this.identity.pid} do not end`, {
       hint: 'The disk under the pool does not answer: look at the kernel log.',
@@ -162,9 +203,10 @@ export class StorageDaemon {
   }
 }
 
-/** What QEMU said without its own name and the option that it quotes. */
+/** What QEMU said without its own name and the option that it quotes, and that it waited. */
 function reasonIn(said: string): string {
-  return said.replaceAll(/^qemu-storage-daemon: (--[a-z-]+ \{.*\}: )?/gm, '');
+  const told = said.replaceAll(/^.* info: QEMU waiting for connection on: .*\n?/gm, '');
+  return told.replaceAll(/^qemu-storage-daemon: (--[a-z-]+ \{.*\}: )?/gm, '');
 }
 
 function parseEvent(line: string): QmpEvent[] {

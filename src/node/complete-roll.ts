@@ -3,12 +3,15 @@ import { errorText, HyperscaleError } from '../errors.ts';
 import { limitsOf } from '../volume/limits.ts';
 import { knownLayers } from '../volume/queries.ts';
 import { confirmOpen } from '../volume/roll.ts';
+import { addSnapshot } from '../volume/snapshots.ts';
 import type { RollReason, UnsealedLayer, Volume } from '../volume/types.ts';
 import { leaseGoodMs } from '../watchdog/freshness.ts';
+import type { GroupSeal, NewSnapshot } from './group-seal.ts';
 import { layerKey } from './layer-key.ts';
 import { exportOf, findSources } from './layer-sources.ts';
 import { makeLayer } from './make-layer.ts';
 import { prepare } from './prepare-roll.ts';
+import { Stopwatch } from './stopwatch.ts';
 import type { VolumeWorker } from './volume-worker.ts';
 
 /** A peer that has not prepared its layer by then is left out. */
@@ -25,14 +28,18 @@ const planned: ReadonlySet<RollReason> = new Set([
   'extend',
   'merged',
   'no-space',
+  'drain',
+  'spread',
   'damaged',
+  'retype',
 ]);
 
 /**
  * The act and the confirm of a roll on this node: every member has the next layer, the old head is
  * dead and its layer fsynced here, the record says so, and only then the new head serves.
+ * @param group what it is part of: it waits for the others.
  */
-export async function completeRoll(worker: VolumeWorker): Promise<void> {
+export async function completeRoll(worker: VolumeWorker, group?: GroupSeal): Promise<void> {
   const { context, volume } = worker;
   const { engine, self } = context;
   const tail = volume?.tail;
@@ -43,22 +50,47 @@ export async function completeRoll(worker: VolumeWorker): Promise<void> {
     return;
   }
   // Before anything is ended: without a source for every sealed layer no new head could start.
-  await findSources(worker, volume);
-  const prepared = await engine.prepareHead(worker.id, worker.head === null ? 'waiting' : 'new');
+  const expected = await headSpec(worker, confirmOpen(volume, next.id, self, []), next);
+  const listener = worker.head === null ? 'waiting' : 'new';
+  const prepared = await engine.prepareHead(worker.id, listener, expected);
+  const pause = new Stopwatch(context.environment.monotonic);
   try {
+    await group?.ready();
     const clean = await endOldHead(worker, closing, planned.has(reason));
+    pause.lap('endMs');
     if (closing !== null) {
       await onOwnDisk(worker, () => engine.layers.sync(layerKey(worker.id, closing)));
     }
-    const confirmed = await worker.change((v) => confirmOpen(v, next.id, self, clean));
+    pause.lap('syncMs');
+    const snapshot = (await group?.held()) === true ? group?.snapshot : undefined;
+    let kept = false;
+    const confirmed = await worker.change((v) => {
+      const opened = confirmOpen(v, next.id, self, clean);
+      const made = snapshot && snapshotted(opened, snapshot);
+      kept = made !== undefined;
+      return made ?? opened;
+    });
+    group?.done(kept);
+    pause.lap('recordMs');
     context.events.emit('epoch.opened', describe(confirmed, next, reason), {
       volume: worker.id,
       values: { epoch: next.epoch, members: next.members.map((m) => m.node), reason },
     });
     await serve(worker, prepared, confirmed);
+    pause.lap('startMs');
+    context.log.info({ volume: worker.id, epoch: next.epoch, reason, ...pause.laps }, 'rolled');
   } catch (error) {
     await prepared.abandon();
     throw error;
+  }
+}
+
+/** Undefined when it cannot be kept any more; then the epoch is opened without it. */
+function snapshotted(volume: Volume, snapshot: NewSnapshot): Volume | undefined {
+  try {
+    return addSnapshot(volume, snapshot);
+  } catch {
+    return undefined;
   }
 }
 

@@ -46,10 +46,10 @@ test('writes that were acknowledged but not flushed survive SIGKILL of the head'
   const consumer = bench.consumer(socket, 's1');
   for (let i = 0; i < 8; i++) await consumer.io(`write -P ${i + 1} ${i * 5}M 4k`);
   const file = a.engine.layers.path(first.layer);
-  expect(mayBeWritten(file)).toBe(true);
+  expect(await mayBeWritten(file)).toBe(true);
   process.kill(head.state.pid, 'SIGKILL');
   await expect.poll(() => faults).toEqual([{ kind: 'died' }]);
-  expect(mayBeWritten(file)).toBe(false);
+  expect(await mayBeWritten(file)).toBe(false);
   consumer.kill();
 
   const second = await volume.open(a);
@@ -243,14 +243,14 @@ test('a consumer on another host reaches the head through proxy and gateway', as
   const head = await (await a.engine.prepareHead(volume.id)).serve(volume.spec([], open, 's1'));
   await head.addSession('s2');
   const gateway = await a.engine.startGateway(volume.id, 's2', volume.sizeBytes);
-  const proxy = await c.engine.startProxy({
-    volume: volume.id,
-    session: 's2',
-    address: '127.0.0.1',
-    port: gateway.port,
-    headNode: 'a',
-    sizeBytes: gateway.sizeBytes,
-  });
+  const { port, sizeBytes } = gateway;
+  const where = { volume: volume.id, session: 's2', address: '127.0.0.1', headNode: 'a' };
+  const proxy = await c.engine.startProxy(
+    volume.id,
+    Promise.resolve({ ...where, port, sizeBytes }),
+    () => undefined,
+    AbortSignal.timeout(30_000),
+  );
   const consumer = bench.consumer(c.engine.attachSocket(volume.id), 's2');
   await consumer.io('write -P 9 0 64k');
   await qemuIo(nbdUri(a.engine.attachSocket(volume.id), 's1'), 'read -P 9 0 64k');

@@ -162,8 +162,9 @@ test('a head that dies again and again begins no epochs without end, and serves 
     await expect.poll(() => node.pids('head').length).toBe(1);
     waitedMs = performance.now() - began;
   }
-  // The pauses double from 0.1 s at the third death on; a start alone takes 0.2 s.
-  expect(waitedMs).toBeGreaterThan(2_500);
+  // The pauses double from 0.1 s at the third short life on; the first head may have lived long, so the
+  // last pause is 1.6 or 3.2 s. A start alone takes 0.2 s.
+  expect(waitedMs).toBeGreaterThan(1_500);
   await cluster.underFio(consumer, async () => sleep(500));
   await volume.expectIdenticalCopies();
 });
