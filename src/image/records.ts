@@ -1,0 +1,101 @@
+import { randomUUID } from 'node:crypto';
+import type { LayerKey } from '../engine/engine.ts';
+import { errorText, isHyperscaleError } from '../errors.ts';
+import type { Agent } from '../node/agent.ts';
+import { markDeleted } from '../volume/delete.ts';
+import { beginImport, completeImport, importedEpoch } from '../volume/import.ts';
+import { assertRecord } from '../volume/invariants.ts';
+import type { ImportedFile, Policy, Volume } from '../volume/types.ts';
+
+export type BeginRequest = {
+  name: string;
+  sizeBytes: number;
+  policy: Policy;
+  file: ImportedFile;
+  as: 'image' | 'volume';
+};
+
+/** The record of what is being imported on this node, before and after its layer is there. */
+export class ImportRecords {
+  readonly #agent: Agent;
+
+  constructor(agent: Agent) {
+    this.#agent = agent;
+  }
+
+  /**
+   * Takes the name; nobody can use what has it yet. The record says which layer file will be here, so
+   * that a deletion takes that away too.
+   * @throws `exists`
+   */
+  async begin(request: BeginRequest): Promise<{ volume: Volume; layer: LayerKey }> {
+    const { store, environment, self } = this.#agent.context;
+    const id = randomUUID();
+    const { node, pool } = self;
+    const importing = { node, pool, layer: environment.randomId() };
+    const wanted = { ...request, id, createdAt: environment.now() };
+    const record = beginImport(wanted, importing);
+    assertRecord(record);
+    const operation = environment.randomId();
+    const { value } = await store.create({ ...record, operation });
+    // Before a file is made for a record, that is kept here.
+    await this.#agent.worker(id).sidecar.keep();
+    return {
+      volume: value,
+      layer: { volume: id, layer: importing.layer, epoch: importedEpoch },
+    };
+  }
+
+  /**
+   * The layer is there, on stable storage, and proven.
+   * @throws `conflict` or `not-found` when the record was deleted meanwhile
+   */
+  async complete(layer: LayerKey, proof: { root: string; bytes: number }): Promise<Volume> {
+    const worker = this.#agent.worker(layer.volume);
+    const done = await worker.change((v) => completeImport(v, layer.layer, proof));
+    await worker.sidecar.keep();
+    return done;
+  }
+
+  /**
+   * Takes away what will not be completed. Never throws: what cannot be taken away now, because the
+   * store does not answer, the next start of the daemon takes away.
+   */
+  async abandon(layer: LayerKey): Promise<void> {
+    const { engine, content, log } = this.#agent.context;
+    const { volume } = layer;
+    try {
+      // A completion whose answer was lost counts: then it is an image, and its file stays.
+      if (await this.#isCompleted(layer)) return;
+      await content.forget(layer);
+      await engine.layers.remove(layer);
+    } catch (error) {
+      log.warn({ volume, error: errorText(error) }, 'an import cannot be taken away now');
+    }
+  }
+
+  /** Deletes the record, unless the layer is part of it. */
+  async #isCompleted({ volume, layer }: LayerKey): Promise<boolean> {
+    try {
+      const now = await this.#agent
+        .worker(volume)
+        .change((v) => (v.importing?.layer === layer ? markDeleted(v) : v));
+      return now.chain.some((l) => l.id === layer);
+    } catch (error) {
+      if (isHyperscaleError(error, 'not-found')) return false;
+      throw error;
+    }
+  }
+
+  /** Takes away what an earlier run of this node's daemon did not complete. */
+  async abandonLeftovers(): Promise<void> {
+    const { store, self, log } = this.#agent.context;
+    for (const { value } of store.volumes()) {
+      const { importing, id: volume, name } = value;
+      if (importing?.node !== self.node || importing.pool !== self.pool) continue;
+      log.info({ volume, name }, 'an import that was not completed is taken away');
+      const layer = { volume, layer: importing.layer, epoch: importedEpoch };
+      await this.abandon(layer);
+    }
+  }
+}
