@@ -13,7 +13,12 @@ export const LinkName = Type.String({
 });
 
 export const MakeDevice = Type.Object(
-  { name: Type.Optional(LinkName) },
+  {
+    name: Type.Optional(LinkName),
+    attach: Type.Optional(
+      Type.Boolean({ description: 'true: attach the volume there as well, all in one go.' }),
+    ),
+  },
   { $id: 'MakeDevice', ...closed },
 );
 

@@ -7,16 +7,26 @@ export type DeviceEndpoint = {
   link: string | null;
 };
 
+/** What is wished of a device. */
+export type DeviceWish = {
+  /** A link under this name. */
+  name?: string;
+  /** Also the attachment, which the device gets ready beside. */
+  attach?: boolean;
+};
+
 /** Block devices for attachments, on this node or on another one that is asked. */
 export interface DeviceService {
   /**
-   * Makes the device of the attachment on `host`, or finds it, with a link when a name is given.
-   * @throws `not-allowed` without an attachment there, `exists` or `conflict` for the link
+   * Makes the device of the attachment on `host`, or finds it. An attachment that was made for it
+   * stays when the device fails.
+   * @throws `not-allowed` without an attachment there, `exists` or `conflict` for the link, or what
+   *   keeps the volume from being attached
    */
   make(
     idOrName: string,
     host: string,
-    name: string | undefined,
+    wish: DeviceWish,
     signal: AbortSignal,
   ): Promise<DeviceEndpoint>;
   /**

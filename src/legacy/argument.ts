@@ -32,7 +32,11 @@ export function parseArgument(args: readonly string[]): LegacyCall {
   if (Buffer.byteLength(text) > maxArgumentBytes) {
     throw bad('the argument is longer than 1 MiB');
   }
-  const whole = parsed(text);
+  return callOf(parsed(text));
+}
+
+/** Reads the JSON object of a call. @throws `bad-input` that says what is wrong with it. */
+export function callOf(whole: Body): LegacyCall {
   const operation = word(whole, 'operation');
   if (operation !== 'message') return { kind: 'operation', token: operation, body: whole };
   const { msg_body: body, routing_key: routingKey } = whole;

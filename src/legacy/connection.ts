@@ -1,4 +1,4 @@
-import type { EndpointAnswer, LayerAnswer, NodeAnswer } from '../api/schemas.ts';
+import type { LayerAnswer, NodeAnswer } from '../api/schemas.ts';
 import { HyperscaleError } from '../errors.ts';
 import type { Call } from './call.ts';
 import { unlessAbsent, volumePath } from './daemon.ts';
@@ -18,19 +18,18 @@ export async function connectVolume({ daemon, body }: Call): Promise<unknown> {
   const name = volumeNameOf(given);
   const path = volumePath(name);
   const device = deviceNameOf(given);
+  const host = await daemon.node();
   // Asked at the same time: as it was before this call, or with what this call has done already.
   const nodesAsked = daemon.ask<{ nodes: NodeAnswer[] }>('GET', '/v1/nodes');
-  const attachAsked = daemon.askOfKnown<EndpointAnswer>('POST', `${path}/attachments`, {});
+  const wish = { name: device, attach: true };
+  const deviceAsked = daemon.askOfKnown('PUT', `${attachmentPath(path, host)}/device`, wish);
   try {
-    const [{ nodes }, { host }] = await Promise.all([nodesAsked, attachAsked]);
-    const [{ layers }] = await Promise.all([
-      daemon.ask<{ layers: LayerAnswer[] }>('GET', `${path}/layers`),
-      daemon.ask('PUT', `${attachmentPath(path, host)}/device`, { name: device }),
-    ]);
+    const [{ nodes }] = await Promise.all([nodesAsked, deviceAsked]);
+    const { layers } = await daemon.ask<{ layers: LayerAnswer[] }>('GET', `${path}/layers`);
     return placeOf(layers, nodes, host);
   } catch (error) {
     // What cannot be undone now is told by the error that led here; a disconnect does it later.
-    await undo(daemon, name, nodesAsked).catch(() => undefined);
+    await undo(daemon, name, host, nodesAsked).catch(() => undefined);
     throw error;
   }
 }
@@ -39,9 +38,10 @@ export async function connectVolume({ daemon, body }: Call): Promise<unknown> {
 async function undo(
   daemon: Call['daemon'],
   name: string,
+  host: string,
   nodesAsked: Promise<{ nodes: NodeAnswer[] }>,
 ): Promise<void> {
-  const [{ nodes }, host] = await Promise.all([nodesAsked, daemon.node()]);
+  const { nodes } = await nodesAsked;
   if (nodes.some((node) => node.name === host && node.attached.includes(name))) return;
   await daemon.ask('DELETE', attachmentPath(volumePath(name), host), undefined, undoMs);
 }

@@ -1,6 +1,5 @@
-import { socketError } from '../cli/socket-error.ts';
+import { Transport } from '../cli/transport.ts';
 import { HyperscaleError, isHyperscaleError } from '../errors.ts';
-import { type HttpRequest, requestOnce } from './unix-http.ts';
 
 const timeoutMs = 60_000;
 /** A volume that another node has just created is known here a little later. */
@@ -10,24 +9,22 @@ const askAgainMs = 50;
 /** The daemon of this node, asked over its Unix socket. */
 export class Daemon {
   readonly #socket: string;
+  readonly #signal: AbortSignal;
 
-  constructor(socket: string) {
+  /** @param signal ends the request under way, and all that would follow. */
+  constructor(socket: string, signal = new AbortController().signal) {
     this.#socket = socket;
+    this.#signal = signal;
   }
 
   /** Makes a request of the API. @throws what the daemon answered, or why it did not. */
   async ask<T>(method: string, path: string, body?: unknown, withinMs = timeoutMs): Promise<T> {
-    const request: HttpRequest = body === undefined ? { method, path } : { method, path, body };
-    try {
-      const reply = await requestOnce(this.#socket, request, withinMs);
-      const answer: unknown = reply.body === '' ? null : JSON.parse(reply.body);
-      if (reply.status < 400) return answer as T;
-      // Loaded now: a call that succeeds does not wait for it.
-      const { errorFromProblem } = await import('../api/problems.ts');
-      throw errorFromProblem(answer, reply.status);
-    } catch (error) {
-      throw socketError(error, this.#socket);
-    }
+    const transport = new Transport({
+      socket: this.#socket,
+      timeoutMs: withinMs,
+      signal: this.#signal,
+    });
+    return transport.ask({ method, path, body });
   }
 
   /** Like `ask`, for a volume that must exist: waits for the news that it does. */

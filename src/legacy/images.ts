@@ -1,12 +1,13 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { lstat, mkdir, readdir, realpath, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { EndpointAnswer, VolumeAnswer } from '../api/schemas.ts';
 import { runTool } from '../engine/run-tool.ts';
 import { HyperscaleError } from '../errors.ts';
+import { exportToFile } from '../image/export.ts';
 import { namePattern } from '../volume/names.ts';
 import type { Call } from './call.ts';
-import { notSupported, volumePath } from './daemon.ts';
+import { volumePath } from './daemon.ts';
 import { badParameter } from './err-codes.ts';
 import { textField } from './fields.ts';
 import { volumeNameOf } from './names.ts';
@@ -17,7 +18,9 @@ import { volumeNameOf } from './names.ts';
  */
 
 const defaultDirectory = '/var/lib/hyperscale/images';
-/** A file that nobody took by then is of a call that was cut off. */
+/** What a volume's metadata have the image under that it holds. */
+const imageKey = 'hs_image_id';
+/** A file that nobody took by then is of a call that was cut off, or was read by a driver. */
 const leftAfterMs = 24 * 3_600_000;
 
 /**
@@ -25,19 +28,13 @@ const leftAfterMs = 24 * 3_600_000;
  * is never taken for an image, and two volumes of one image do not write into one file.
  */
 export async function getImagePath({ body }: Call): Promise<unknown> {
-  const image = textField(body, 'image_id').replace(/^\{(.*)\}$/, '$1');
-  if (image.length > 64 || !new RegExp(namePattern).test(image)) {
-    throw wrongPath(`image_id ${JSON.stringify(image.slice(0, 80))} is no id`);
-  }
-  const directory = imageDirectory();
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  await removeLeftovers(directory);
-  return join(directory, `${image}-${randomUUID()}.raw`);
+  return freePath(imageIdOf(textField(body, 'image_id')));
 }
 
 /** Copies the raw image into the volume, which nobody may use meanwhile, and removes the file. */
 export async function updateImage({ daemon, body }: Call): Promise<unknown> {
   const name = volumeNameOf(textField(body, 'volume_id'));
+  const image = imageIdOf(textField(body, 'hs_image_id'));
   const file = await checkedFile(textField(body, 'image_path'));
   const path = volumePath(name);
   const volume = await daemon.askOfKnown<VolumeAnswer>('GET', path);
@@ -58,19 +55,64 @@ export async function updateImage({ daemon, body }: Call): Promise<unknown> {
   } finally {
     await daemon.ask('DELETE', `${path}/attachments/${endpoint.host}`);
   }
+  // So that it is found by what the driver calls its content.
+  const metadata = { [imageKey]: image };
+  await daemon.ask('PATCH', path, { metadata });
   await rm(file);
   return {};
 }
 
 /**
- * Refused: the driver would read from the path and never say when it is done, so that the volume
- * would stay attached for ever.
+ * A new file with what a volume holds now, as a raw image: the driver reads it and never says when it
+ * is done, so a copy is what may be left to it for a day.
  */
-export async function getVolumePath(_call: Call): Promise<unknown> {
-  throw notSupported(
-    'to make an image of a volume',
-    'Attach the volume and read it there: hscli volume attach, then qemu-img convert.',
-  );
+export async function getVolumePath({ daemon, body }: Call): Promise<unknown> {
+  const image = imageIdOf(textField(body, 'image_id'));
+  const { volumes } = await daemon.ask<{ volumes: VolumeAnswer[] }>('GET', '/v1/volumes');
+  const volume = volumes.find((v) => v.metadata[imageKey] === image);
+  if (volume === undefined) {
+    throw new HyperscaleError('not-found', `no volume holds the image ${image}`, {
+      hint: 'It is the hs_image_id that update_image was called with.',
+      values: { imageId: image },
+    });
+  }
+  const path = await freePath(image);
+  const name = `export-${randomBytes(6).toString('hex')}`;
+  const source = { volume: volume.id };
+  // Nothing is written to the clone, so it needs no second copy.
+  const clone = await daemon.ask<VolumeAnswer>('POST', '/v1/volumes', {
+    ...{ name, source, policy: 'Bronze' },
+  });
+  try {
+    const attachments = `/v1/volumes/${clone.id}/attachments`;
+    const { host, socket, session } = await daemon.ask<EndpointAnswer>('POST', attachments, {});
+    try {
+      const { signal } = new AbortController();
+      await exportToFile({ socket, session }, { path, format: 'raw' }, signal, () => undefined);
+    } finally {
+      await daemon.ask('DELETE', `${attachments}/${host}`);
+    }
+  } finally {
+    await daemon.ask('DELETE', `/v1/volumes/${clone.id}`);
+  }
+  return path;
+}
+
+/** @throws `bad-input` when it could not be part of a file's name */
+function imageIdOf(given: string): string {
+  const image = given.replace(/^\{(.*)\}$/, '$1');
+  if (image.length > 64 || !new RegExp(namePattern).test(image)) {
+    throw wrongPath(`image id ${JSON.stringify(image.slice(0, 80))} is no id`);
+  }
+  return image;
+}
+
+/** A path in our directory where no file is. */
+async function freePath(image: string): Promise<string> {
+  const directory = imageDirectory();
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await removeLeftovers(directory);
+  return join(directory, `${image}-${randomUUID()}.raw`);
 }
 
 function imageDirectory(): string {

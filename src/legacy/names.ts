@@ -29,6 +29,20 @@ export function volumeNameOf(given: string): string {
 }
 
 /**
+ * The id of our snapshot that a driver means by `{UUID}`, `snapshot-UUID` or `UUID`.
+ * @throws `bad-input` when it is something else.
+ */
+export function snapshotIdOf(given: string): string {
+  const bare = given.startsWith('{') && given.endsWith('}') ? given.slice(1, -1) : given;
+  const uuid = bare.startsWith('snapshot-') ? bare.slice('snapshot-'.length) : bare;
+  if (looksLikeUuid(uuid)) return uuid.toLowerCase();
+  throw new HyperscaleError('bad-input', `${JSON.stringify(given)} is no id of a snapshot`, {
+    hint: 'Known are {UUID}, snapshot-UUID and UUID.',
+    values: { snapshot: given },
+  });
+}
+
+/**
  * The name below /dev at which the connector expects the device of a volume: characters 1 to 31
  * of the name that it was given (os-brick, `HyperScaleConnector.connect_volume`).
  * @throws `bad-input` when that could be no name of a device.

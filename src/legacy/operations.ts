@@ -11,7 +11,6 @@ const connection = () => import('./connection.ts');
 const images = () => import('./images.ts');
 const snapshots = () => import('./snapshots.ts');
 const volumes = () => import('./volumes.ts');
-const later = (what: string) => async () => (await snapshots()).later(what);
 
 /** Every operation of the protocol. */
 export const operations: ReadonlyMap<string, Loader> = new Map<string, Loader>([
@@ -25,19 +24,26 @@ export const operations: ReadonlyMap<string, Loader> = new Map<string, Loader>([
   ['update_image', async () => (await images()).updateImage],
 ]);
 
+/** Operations with files that only their caller names and may read: no daemon does them for it. */
+export const ofCaller: ReadonlySet<string> = new Set([
+  'get_image_path',
+  'get_volume_path',
+  'update_image',
+]);
+
 const dataNode = new Map<string, Loader>([
   ['hyperscale.storage.dm.volume.create', async () => (await volumes()).createVolume],
   ['hyperscale.storage.dm.volume.delete', async () => (await volumes()).deleteVolume],
   ['hyperscale.storage.dm.volume.extend', async () => (await volumes()).extendVolume],
   ['hyperscale.storage.dm.discover.stats', async () => (await cluster()).getStats],
-  ['hyperscale.storage.dm.volume.clone', later('to clone a volume')],
-  ['hyperscale.storage.dm.volume.clone.create', later('to make a volume of a snapshot')],
-  ['hyperscale.storage.dm.volume.snapshot.update', later("to record an episode's snapshot")],
-  ['hyperscale.storage.dm.version.delete', later('to delete a snapshot')],
+  ['hyperscale.storage.dm.volume.clone', async () => (await snapshots()).cloneVolume],
+  ['hyperscale.storage.dm.volume.clone.create', async () => (await snapshots()).cloneSnapshot],
+  ['hyperscale.storage.dm.volume.snapshot.update', async () => (await snapshots()).recordEpisode],
+  ['hyperscale.storage.dm.version.delete', async () => (await snapshots()).deleteSnapshot],
 ]);
 
 const computeNode = new Map<string, Loader>([
-  ['hyperscale.storage.nfs.volume.snapshot.create', later('to make a snapshot')],
+  ['hyperscale.storage.nfs.volume.snapshot.create', async () => (await snapshots()).createSnapshot],
 ]);
 
 const controller = new Map<string, Loader>([

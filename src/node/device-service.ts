@@ -1,8 +1,10 @@
-import type { DeviceEndpoint, DeviceService } from '../api/device-service.ts';
+import type { DeviceEndpoint, DeviceService, DeviceWish } from '../api/device-service.ts';
 import { HyperscaleError } from '../errors.ts';
 import { attachmentOn } from '../volume/queries.ts';
-import type { NodeName, Volume } from '../volume/types.ts';
+import type { NodeName, Volume, VolumeId } from '../volume/types.ts';
 import type { Agent } from './agent.ts';
+import type { Device } from './devices.ts';
+import { findVolume } from './find-volume.ts';
 
 /** Block devices of all hosts: those here are this node's, for others their daemon is asked. */
 export class HostDevices implements DeviceService {
@@ -15,15 +17,41 @@ export class HostDevices implements DeviceService {
   async make(
     idOrName: string,
     host: NodeName,
-    name: string | undefined,
+    { name, attach = false }: DeviceWish,
     signal: AbortSignal,
   ): Promise<DeviceEndpoint> {
     const { self, peers } = this.#agent.context;
+    const { devices } = this.#agent;
     const { id } = this.#volume(idOrName);
-    if (host === self.node) return { host, ...(await this.#agent.devices.make(id, name)) };
+    if (host === self.node) {
+      const made = attach ? this.#attached(id, name, signal) : devices.make(id, name, signal);
+      return { host, ...(await made) };
+    }
     this.#mustBeUp(host);
+    const peer = peers.of(host, { signal });
+    if (attach) await peer.attach(id);
     const request = name === undefined ? { volume: id } : { volume: id, name };
-    return { host, ...(await peers.of(host, { signal }).makeDevice(request)) };
+    return { host, ...(await peer.makeDevice(request)) };
+  }
+
+  /** Attaches here, and makes the device while the endpoint is still being made. */
+  async #attached(id: VolumeId, name: string | undefined, signal: AbortSignal): Promise<Device> {
+    const { devices } = this.#agent;
+    devices.mayMake(name);
+    const failed = new AbortController();
+    const either = AbortSignal.any([signal, failed.signal]);
+    let device: Promise<Device> | undefined;
+    try {
+      await this.#agent.attach(id, signal, () => {
+        device = devices.make(id, name, either);
+        device.catch(() => undefined); // waited for below
+      });
+    } catch (error) {
+      failed.abort(error);
+      await device?.catch(() => undefined);
+      throw error;
+    }
+    return await (device ?? devices.make(id, name, signal));
   }
 
   async remove(
@@ -43,12 +71,7 @@ export class HostDevices implements DeviceService {
   }
 
   #volume(idOrName: string): Volume {
-    const { store } = this.#agent.context;
-    const found = store.volumeNamed(idOrName) ?? store.volume(idOrName);
-    if (found !== undefined) return found.value;
-    throw new HyperscaleError('not-found', `there is no volume ${JSON.stringify(idOrName)}`, {
-      hint: 'List them with: hscli volume list',
-    });
+    return findVolume(this.#agent.context.store, idOrName).value;
   }
 
   #mustBeUp(host: NodeName): void {

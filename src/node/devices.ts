@@ -1,5 +1,6 @@
 import type { Consumer } from '../api/service.ts';
-import type { BlockDevice } from '../engine/block-device.ts';
+import type { BlockDevice, BlockDeviceSpec } from '../engine/block-device.ts';
+import type { BlockDevices } from '../engine/block-devices.ts';
 import { Serial } from '../engine/serial.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
 import { attachmentOn } from '../volume/queries.ts';
@@ -10,7 +11,12 @@ import type { Agent } from './agent.ts';
 export type Device = { device: string; link: string | null };
 
 /** One volume's device here; work on it is done one after the other. */
-type Entry = { serial: Serial; device: BlockDevice | null };
+type Entry = {
+  serial: Serial;
+  device: BlockDevice | null;
+  /** Gives up the start that is under way. */
+  starting: { session: SessionId; abort: AbortController } | null;
+};
 
 /**
  * The block devices of this node. Each is the child of an attachment session: it is made when the
@@ -59,16 +65,24 @@ export class Devices {
     );
   }
 
-  /**
-   * Makes the device of this host's attachment, or finds it; with `name` also the link to it.
-   * @throws `not-allowed` without an attachment, `exists` or `conflict` for the link, `bad-input`
-   */
-  async make(id: VolumeId, name?: string): Promise<Device> {
+  /** @throws `not-allowed` where there are no devices, `bad-input` for the name of a link */
+  mayMake(name: string | undefined): BlockDevices {
     const { blockDevices, self } = this.#agent.context;
     if (blockDevices === undefined) {
       throw new HyperscaleError('not-allowed', `${self.node} has no block devices`);
     }
     if (name !== undefined) blockDevices.checkLinkName(name);
+    return blockDevices;
+  }
+
+  /**
+   * Makes the device of this host's attachment, or finds it; with `name` also the link to it. The
+   * attachment need not be served yet.
+   * @throws `not-allowed` without an attachment, `exists` or `conflict` for the link, `bad-input`,
+   *   `conflict` when it is detached meanwhile
+   */
+  async make(id: VolumeId, name: string | undefined, signal: AbortSignal): Promise<Device> {
+    const blockDevices = this.mayMake(name);
     const entry = this.#entry(id);
     return entry.serial.run(async () => {
       const session = this.#session(id);
@@ -76,7 +90,8 @@ export class Devices {
       const before = entry.device;
       const fits = before?.spec.session === session && before.stands();
       if (before !== null && !fits) await this.#kill(entry);
-      const made = entry.device ?? (await blockDevices.start({ volume: id, session }));
+      const spec = { volume: id, session };
+      const made = entry.device ?? (await this.#start(blockDevices, entry, spec, signal));
       if (entry.device === null) this.#set(entry, made);
       try {
         // Revoked while it was made: whoever told of it has found no device to end.
@@ -89,6 +104,36 @@ export class Devices {
         throw error;
       }
     });
+  }
+
+  /** Starts one of a session that may still have to be served. */
+  async #start(
+    blockDevices: BlockDevices,
+    entry: Entry,
+    spec: BlockDeviceSpec,
+    signal: AbortSignal,
+  ): Promise<BlockDevice> {
+    const worker = this.#agent.worker(spec.volume);
+    const abort = new AbortController();
+    const either = AbortSignal.any([signal, abort.signal]);
+    entry.starting = { session: spec.session, abort };
+    try {
+      const reachable = worker.waitUntil(() => worker.reachable(spec.session), either);
+      return await blockDevices.start(spec, { reachable, signal: either });
+    } finally {
+      entry.starting = null;
+      abort.abort(); // nobody waits any more
+    }
+  }
+
+  /** Ends a start; whoever waits for the device is told that it is not wanted any more. */
+  #giveUp({ starting }: Entry): void {
+    if (starting === null) return;
+    starting.abort.abort(
+      new HyperscaleError('conflict', 'the volume was detached while its device was made', {
+        hint: 'Attach it again.',
+      }),
+    );
   }
 
   /** Takes the device away; none is fine. @throws `in-use` unless `force` */
@@ -104,6 +149,7 @@ export class Devices {
     const entry = this.#entries.get(id);
     if (entry === undefined && this.#agent.context.blockDevices === undefined) return end();
     const { serial } = entry ?? this.#entry(id);
+    if (entry !== undefined) this.#giveUp(entry);
     // By force nobody waits for what hangs on the process: it hangs no longer.
     if (force) await entry?.device?.stop();
     return serial.run(async () => {
@@ -137,15 +183,17 @@ export class Devices {
   /** Ends the device of a volume whose session here is gone or another one; soon. */
   settle(id: VolumeId): void {
     const entry = this.#entries.get(id);
-    const { device } = entry ?? {};
-    if (entry === undefined || device == null) return;
-    if (this.#session(id) === device.spec.session) return;
-    this.#clear(entry, device);
+    if (entry === undefined) return;
+    const { device, starting } = entry;
+    const session = this.#session(id);
+    if (starting !== null && starting.session !== session) this.#giveUp(entry);
+    if (device !== null && device.spec.session !== session) this.#clear(entry, device);
   }
 
   /** Ends all of them, for a node that may not serve any more. */
   async killAll(): Promise<void> {
     const entries = [...this.#entries.values()];
+    for (const entry of entries) this.#giveUp(entry);
     await Promise.all(entries.map((entry) => entry.serial.run(() => this.#kill(entry))));
   }
 
@@ -210,7 +258,7 @@ export class Devices {
   #entry(id: VolumeId): Entry {
     const known = this.#entries.get(id);
     if (known !== undefined) return known;
-    const entry: Entry = { serial: new Serial(), device: null };
+    const entry: Entry = { serial: new Serial(), device: null, starting: null };
     this.#entries.set(id, entry);
     return entry;
   }

@@ -47,6 +47,7 @@ export async function attachDisk(
       hint: 'Leave out --no-persist: its definition is all there is.',
     });
   }
+  mustBeNetworkDisk(before, volume);
   const wanted = wantedDisk(before, volume, wishes);
   await mustBeUnused(context, volume, uuid);
   const { node } = context.self;
@@ -77,6 +78,28 @@ export async function attachDisk(
     });
   }
   return { node, uuid, vm: before.name, disk, changed, notes: [] };
+}
+
+/**
+ * A disk that its owner put on the volume's block device stays on it.
+ * @throws `conflict` when the domain has one
+ */
+export function mustBeNetworkDisk(
+  { name, live, config }: Pick<Domain, 'name' | 'live' | 'config'>,
+  volume: Pick<Volume, 'id' | 'name'>,
+): void {
+  for (const known of [diskOn(live, volume.id), diskOn(config, volume.id)]) {
+    if (known?.source?.type !== 'block') continue;
+    const { path } = known.source;
+    throw new HyperscaleError(
+      'conflict',
+      `disk ${known.target} of '${name}' is volume ${volume.name} as block device ${path}`,
+      {
+        hint: `It stays one: make that device again with hscli volume device ${volume.name} --name NAME. Or take the disk out of the domain, then attach the volume.`,
+        values: { volume: volume.id, target: known.target, path },
+      },
+    );
+  }
 }
 
 /** The disk as the domain has it already, else as it was asked for. */

@@ -100,7 +100,10 @@ async function canRun(
     await ask(to);
     return [to];
   }
-  const live = context.nodes().filter((n) => n.lease !== null && n.name !== dead);
+  // A node that is being drained takes guests only when told to by name.
+  const live = context
+    .nodes()
+    .filter((n) => n.lease !== null && n.drain === undefined && n.name !== dead);
   const answers = await Promise.all(
     live.map(async ({ name }) =>
       ask(name).then(

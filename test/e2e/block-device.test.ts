@@ -13,7 +13,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { beforeAll, expect, test } from 'vitest';
@@ -259,6 +259,33 @@ test('a power cut leaves links that are recognised and removed, and nothing else
   await volume.waitFor((state) => state.attachments.length === 0);
 });
 
+test('one that waits for the head is given up when it is detached, and made when it is served', async () => {
+  const volume = await cluster.createVolume('Silver');
+  const [n1, n2] = [cluster.node('n1'), cluster.node('n2')];
+  await volume.attach('n1');
+  const asked = () => n2.api.request<Problem>('PUT', path(volume, 'n2'), { attach: true });
+  const held = () => n2.pids('device').concat(n2.pids('proxy')).length;
+  n1.freeze({ only: 'daemon' });
+  const waiting = asked();
+  await until(() => existsSync(join(n2.runDirectory, 'attach', `${volume.id}.sock`)));
+  const detached = n2.api.request('DELETE', `/v1/volumes/${volume.name}/attachments/n2`);
+  const { body } = await waiting;
+  expect(body).toMatchObject({ code: 'conflict' });
+  expect(body.detail).toContain('detached');
+  await n1.thaw({ only: 'daemon' });
+  expect((await detached).status).toBe(204);
+  await until(() => held() === 0);
+  expect(readdirSync(join(n2.runDirectory, 'disks'))).toEqual([]);
+  await until(() => !existsSync(join(n2.runDirectory, 'attach', `${volume.id}.sock`)));
+  // In one go with its attachment; again without change.
+  const made = await asked();
+  expect(made.status).toBe(200);
+  expect(await device(volume, 'n2')).toEqual(made.body);
+  await volume.detach('n2');
+  await volume.detach('n1');
+  expect(left(volume)).toEqual([]);
+});
+
 test('discarded and zeroed blocks read as zeros and are freed', async () => {
   const n1 = cluster.node('n1');
   const volume = await cluster.createVolume('Bronze', { sizeBytes: 32 * mib });
@@ -292,7 +319,10 @@ async function withOwnServer(disk: object, use: (path: string) => Promise<void>)
     server.push(`type=nbd,id=x,name=${session},node-name=disk,writable=on`);
     bench.child(spawn('qemu-storage-daemon', server, { stdio: 'ignore' }));
     await until(() => existsSync(socket));
-    const device = await engine.devices.start({ volume, session });
+    const device = await engine.devices.start(
+      { volume, session },
+      { reachable: Promise.resolve(), signal: AbortSignal.timeout(30_000) },
+    );
     try {
       await use(device.path);
       await device.remove();
@@ -311,6 +341,9 @@ test('a flush of the device reaches what serves the volume', async () => {
   // Every flush that comes this far fails, and nothing else.
   const faults = [{ event: 'none', iotype: 'flush', errno: 5 }];
   const disk = { driver: 'blkdebug', image: 'file', 'inject-error': faults };
+  // Who had the number before it told the kernel to send none.
+  const number = basename((await run('losetup', ['-f'])).stdout.trim());
+  writeFileSync(`/sys/block/${number}/queue/write_cache`, 'write through');
   await withOwnServer(disk, async (path) => {
     const write = ['if=/dev/urandom', `of=${path}`, 'bs=4k', 'count=8', 'oflag=direct'];
     await run('dd', write);

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { open, writeFile } from 'node:fs/promises';
+import { open, readFile, writeFile } from 'node:fs/promises';
 import { connect as connectTo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, expect, test, vi } from 'vitest';
@@ -161,10 +161,17 @@ test('what Cinder asks when it starts fits together', async () => {
 });
 
 /**
- * Starts a call and kills it as soon as its request number `step` is on its way to the daemon.
- * @returns false when it ended before it made so many
+ * Starts a call and kills it when its request number `step` is on its way to the daemon.
+ * @param how.alone it makes all of its requests itself, instead of one for the daemon to make them
+ * @param how.afterMs it is killed so much later
+ * @returns false when it ended before
  */
-async function killedAt(step: number, signal: NodeJS.Signals, argument: object): Promise<boolean> {
+async function killedAt(
+  step: number,
+  signal: NodeJS.Signals,
+  argument: object,
+  { alone = true, afterMs = 0 } = {},
+): Promise<boolean> {
   const node = cluster.node('n1');
   const between = join(node.directory, `between-${randomUUID().slice(0, 8)}.sock`);
   let requests = 0;
@@ -172,14 +179,17 @@ async function killedAt(step: number, signal: NodeJS.Signals, argument: object):
     const daemon = connectTo(node.socketPath);
     client.on('error', () => undefined).pipe(daemon);
     daemon.on('error', () => undefined).pipe(client);
-    client.once('data', () => {
+    client.on('data', (bytes: Buffer) => {
+      // One connection carries several requests.
+      if (!/^[A-Z]+ \/\S* HTTP\//.test(bytes.toString('latin1', 0, 1_000))) return;
       requests += 1;
-      if (requests === step) child.kill(signal);
+      if (requests === step) setTimeout(() => child.kill(signal), afterMs);
     });
     client.once('close', () => daemon.destroy());
   });
   await new Promise<void>((resolve) => server.listen(between, resolve));
   const env = { ...process.env, HYPERSCALE_SOCKET: between };
+  if (alone) Object.assign(env, { HYPERSCALE_LEGACY_ALONE: '1' });
   const child = spawn(join(binDirectory, 'hscli'), [JSON.stringify(argument)], {
     ...{ env, stdio: 'ignore' },
   });
@@ -215,6 +225,18 @@ test('a call that is killed at any of its steps is made again, or undone', async
     expect(await readAt(device('n1', volume), 0, 4096)).toEqual(bytes);
   }
   expect([connects, disconnects]).toEqual([4, 3]);
+  // The daemon learns that nobody waits any more for what it does for hscli.
+  for (const afterMs of [0, 10, 25, 50]) {
+    const how = { alone: false, afterMs };
+    await killedAt(1, 'SIGKILL', disconnect(volume), how);
+    await killedAt(1, 'SIGKILL', connect(volume), how);
+    await done('n1', disconnect(volume));
+    expect(existsSync(device('n1', volume))).toBe(false);
+    expect(await attachments(volume)).toEqual([]);
+    await killedAt(1, 'SIGTERM', connect(volume), how);
+    await done('n1', connect(volume));
+    expect(await readAt(device('n1', volume), 0, 4096)).toEqual(bytes);
+  }
   await done('n1', disconnect(volume));
   await done('n1', remove(volume));
 });
@@ -239,6 +261,17 @@ test('an image becomes the content of a volume', async () => {
   expect(digest(await readAt(device('n1', volume), 0, 3 * mib))).toBe(digest(bytes));
   await writeFile(path, bytes);
   expect(await call('n1', take(path))).toMatchObject({ status: 5, err_code: 16 });
+
+  // And a volume, which is used meanwhile, becomes an image.
+  const made = { image_id: fields.hs_image_id };
+  const copy = String(await done('n1', operation('get_volume_path', made)));
+  expect(digest((await readFile(copy)).subarray(0, 3 * mib))).toBe(digest(bytes));
+  const { volumes } = await cluster
+    .node('n1')
+    .api.call<{ volumes: { name: string }[] }>('GET', '/v1/volumes');
+  expect(volumes.filter((v) => v.name.startsWith('export-'))).toEqual([]);
+  const other = operation('get_volume_path', { image_id: randomUUID() });
+  expect(await call('n1', other)).toMatchObject({ status: 3 });
   await done('n1', disconnect(volume));
   await done('n1', remove(volume));
 });

@@ -155,11 +155,14 @@ describe('the requests', () => {
     });
     const named = await app.inject({ method: 'PUT', url, payload: { name: 'x' } });
     expect(named.json()).toMatchObject({ link: '/dev/x' });
+    const both = { name: 'y', attach: true };
+    expect((await app.inject({ method: 'PUT', url, payload: both })).statusCode).toBe(200);
     expect((await app.inject({ method: 'DELETE', url })).statusCode).toBe(204);
     await app.inject({ method: 'DELETE', url: `${url}?force=true` });
-    expect(service.calls.slice(-4)).toEqual([
+    expect(service.calls.slice(-5)).toEqual([
       ['make-device', 'db1', 'n1', undefined],
       ['make-device', 'db1', 'n1', 'x'],
+      ['make-device', 'db1', 'n1', 'y', 'attach'],
       ['remove-device', 'db1', 'n1', false],
       ['remove-device', 'db1', 'n1', true],
     ]);

@@ -78,6 +78,7 @@ export function nodeAnswer(name: string, changes: Partial<NodeAnswer> = {}): Nod
     ...{ name, up: true, pool: `pool-${name}`, address: `10.0.0.${name.slice(1)}` },
     ...{ apiPort: 7480, replicaPort: 7481, registeredAt: '2026-01-01T00:00:00.000Z' },
     ...{ boot: 'b', version: '0.1.0', totalBytes: 100 * 2 ** 30, freeBytes: 40.5 * 2 ** 30 },
+    ...{ labels: { site: null, rack: null }, drain: null },
     ...{ heads: [], attached: [], copies: { open: 0, clean: 0, unverified: 0, copying: 0 } },
     ...changes,
   };

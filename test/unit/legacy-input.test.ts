@@ -7,7 +7,6 @@ import { deviceNameOf, volumeNameOf } from '../../src/legacy/names.ts';
 import { messages, operations } from '../../src/legacy/operations.ts';
 import { policyOf } from '../../src/legacy/policy.ts';
 import { runLegacy } from '../../src/legacy/run.ts';
-import { encodeRequest, parseReply } from '../../src/legacy/unix-http.ts';
 import { FakeDaemon } from './legacy-fake-daemon.ts';
 
 const nowhere = '/nonexistent/api.sock';
@@ -239,28 +238,6 @@ describe('policies', () => {
     { volume_qos: '' },
   ])('of %j are refused', (body) => {
     expect(() => policyOf(body)).toThrow(/dn_reflection_factor|volume_qos/);
-  });
-});
-
-describe('HTTP by hand', () => {
-  it('says how long a body is in bytes', () => {
-    const text = encodeRequest({ method: 'POST', path: '/v1/x', body: { name: 'ä' } });
-    expect(text).toContain('content-length: 13\r\n');
-    expect(text.endsWith('\r\n\r\n{"name":"ä"}')).toBe(true);
-  });
-
-  it('reads an answer', () => {
-    const answer = 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nDate: x\r\n\r\nä1';
-    expect(parseReply(Buffer.from(answer))).toEqual({ status: 200, body: 'ä1' });
-    expect(parseReply(Buffer.from('HTTP/1.1 204 No Content\r\n\r\n'))).toMatchObject({ body: '' });
-  });
-
-  it('never takes a part of an answer for the whole', () => {
-    const whole = Buffer.from('HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ntrue');
-    for (let length = 0; length < whole.length; length += 1) {
-      expect(() => parseReply(whole.subarray(0, length)), String(length)).toThrow(/not whole/);
-    }
-    expect(() => parseReply(Buffer.from('SSH-2.0\r\n\r\n'))).toThrow(/no HTTP/);
   });
 });
 

@@ -43,13 +43,10 @@ function layers(...copies: string[][]) {
 
 describe('connect_volume', () => {
   beforeEach(() => {
-    daemon.answers.set(`POST ${path}/attachments`, { status: 200, body: { host: 'n1' } });
-    daemon.answers.set(`PUT ${path}/attachments/n1/device`, {
-      status: 200,
-      body: { device: '/dev/loop7', link: '/dev/x' },
-    });
+    daemon.answers.set(`PUT ${path}/attachments/n1/device`, made);
     daemon.answers.set(`GET ${path}/layers`, layers(['n1', 'n3'], ['n1', 'n2', 'n3']));
   });
+  const made = { status: 200, body: { host: 'n1', device: '/dev/loop7', link: '/dev/x' } };
   const connect = (volume_guid: unknown) => call({ operation: 'connect_volume', volume_guid });
 
   it('attaches here, makes the device, and tells who has the copies of what is written', async () => {
@@ -58,19 +55,15 @@ describe('connect_volume', () => {
       payload: { vsa_ip: '10.0.0.1', refl_factor: '2', refl_targets: '10.0.0.2,10.0.0.3' },
     });
     expect(daemon.asked).toContainEqual({
-      call: `POST ${path}/attachments`,
-      body: {},
-    });
-    expect(daemon.asked).toContainEqual({
       call: `PUT ${path}/attachments/n1/device`,
-      body: { name: `olume-${uuid.slice(0, 25)}` },
+      body: { name: `olume-${uuid.slice(0, 25)}`, attach: true },
     });
   });
 
   it('calls the device after the name that was given', async () => {
     await connect(guid);
     const put = daemon.asked.find((asked) => asked.call.startsWith('PUT'));
-    expect(put?.body).toEqual({ name: uuid.slice(0, 31) });
+    expect(put?.body).toMatchObject({ name: uuid.slice(0, 31) });
   });
 
   it('names the node that serves when it is another one', async () => {
@@ -82,13 +75,11 @@ describe('connect_volume', () => {
 
   it('waits for the news of a volume that another node has just created', async () => {
     const absent = problem(404, 'not-found', 'there is no volume');
-    const there = { status: 200, body: { host: 'n1' } };
-    daemon.answers.set(`POST ${path}/attachments`, [absent, absent, there]);
+    daemon.answers.set(`PUT ${path}/attachments/n1/device`, [absent, absent, made]);
     expect((await connect(name)).exit).toBe(0);
   });
 
   it.each([
-    ['attach', `POST ${path}/attachments`],
     ['device', `PUT ${path}/attachments/n1/device`],
     ['layers', `GET ${path}/layers`],
   ])('fails with the reason when the %s fails', async (_what, step) => {
@@ -114,7 +105,7 @@ describe('connect_volume', () => {
   });
 
   it('fails when the daemon ends in the middle of its answer', async () => {
-    daemon.answers.set(`POST ${path}/attachments`, (response) => {
+    daemon.answers.set(`PUT ${path}/attachments/n1/device`, (response) => {
       response.writeHead(200, { 'content-length': 100 });
       response.write('{"host":');
       setImmediate(() => response.destroy());
@@ -262,30 +253,87 @@ describe('the cluster', () => {
   });
 });
 
+describe('snapshots and clones', () => {
+  const snapshotId = 'f0e0fdb6-9a9e-4d4c-8d5a-5a3c3a0b4d11';
+  const cloneId = 'a0e0fdb6-9a9e-4d4c-8d5a-5a3c3a0b4d22';
+  const ok = { err_code: 0, exit: 0, stderr: '' };
+  const snapshotCreate = (body: object) =>
+    call({
+      operation: 'message',
+      exchange_name: 'hyperscale-storage',
+      msg_token: 'hyperscale.storage.nfs.volume.snapshot.create',
+      routing_key: null,
+      msg_body: body,
+    });
+  const cloned = (token: string, changes: object = {}) =>
+    message(`hyperscale.storage.dm.${token}`, {
+      ...{ volume_guid: `{${cloneId}}`, parent_volume_guid: guid, volume_raw_size: 2 },
+      ...{ display_name: `{${cloneId}}`, version_name: `{${snapshotId}}`, volume_qos: 1 },
+      ...changes,
+    });
+
+  it('makes a snapshot under the id that OpenStack gave it, and deletes it', async () => {
+    const body = {
+      ...{ vdisk_id_str: guid, snapshot_id_str: `{${snapshotId}}`, user_initiated: 1 },
+      snapshot_name: `snapshot-${snapshotId}`,
+    };
+    daemon.answers.set(`POST ${path}/snapshots`, { status: 201, body: {} });
+    expect(await snapshotCreate(body)).toMatchObject(ok);
+    expect(daemon.asked).toEqual([
+      {
+        call: `POST ${path}/snapshots`,
+        body: { id: snapshotId, name: `snapshot-${snapshotId}` },
+      },
+    ]);
+    const wanted = { volume_guid: guid, snapshot_id: `{${snapshotId.toUpperCase()}}` };
+    daemon.answers.set(`DELETE ${path}/snapshots/${snapshotId}`, { status: 204 });
+    expect(await message('hyperscale.storage.dm.version.delete', wanted)).toMatchObject(ok);
+    // The volume is gone, and its snapshots with it.
+    daemon.answers.set(
+      `DELETE ${path}/snapshots/${snapshotId}`,
+      problem(404, 'not-found', 'there is no volume'),
+    );
+    expect(await message('hyperscale.storage.dm.version.delete', wanted)).toMatchObject(ok);
+    const wrong = { ...body, snapshot_id_str: 'x' };
+    expect(await snapshotCreate(wrong)).toMatchObject({ err_code: 10, exit: 2 });
+  });
+
+  it('clones volumes and snapshots with the policy of the source, and knows its own again', async () => {
+    daemon.answers.set('POST /v1/volumes', { status: 201, body: {} });
+    expect(await cloned('volume.clone')).toMatchObject(ok);
+    expect(await cloned('volume.clone.create')).toMatchObject(ok);
+    const made = { name: `volume-${cloneId}`, sizeBytes: 2 * gib };
+    expect(daemon.asked.map(({ body }) => body)).toEqual([
+      { ...made, source: { volume: name } },
+      { ...made, source: { volume: name, snapshot: snapshotId } },
+    ]);
+    daemon.answers.set('POST /v1/volumes', problem(409, 'exists', 'a volume exists'));
+    const there = (parent: string | null) =>
+      daemon.answers.set(`GET /v1/volumes/volume-${cloneId}`, {
+        status: 200,
+        body: { sizeBytes: 2 * gib, parent },
+      });
+    there(name);
+    expect(await cloned('volume.clone')).toMatchObject(ok);
+    there(null);
+    expect(await cloned('volume.clone')).toMatchObject({ err_code: 17, exit: 5 });
+  });
+});
+
 describe('what volumes cannot do yet', () => {
   it('is refused with a number of its own, and nothing is asked for', async () => {
-    const tokens = [
-      'volume.clone',
-      'volume.clone.create',
-      'volume.snapshot.update',
-      'version.delete',
-    ];
-    const replies = [
-      ...(await Promise.all(tokens.map((t) => message(`hyperscale.storage.dm.${t}`, {})))),
-      await call({
-        operation: 'message',
-        exchange_name: 'hyperscale-storage',
-        msg_token: 'hyperscale.storage.nfs.volume.snapshot.create',
-        routing_key: null,
-        msg_body: {},
-      }),
-      await call({ operation: 'episodic_snap', metadata: { TYPE: '0' } }),
-    ];
-    for (const reply of replies) {
-      expect(reply).toMatchObject({ err_code: 95, exit: 11, payload: null });
-      expect(reply.stderr).toContain('not supported yet');
-    }
+    const reply = await call({ operation: 'episodic_snap', metadata: { TYPE: '0' } });
+    expect(reply).toMatchObject({ err_code: 95, exit: 11, payload: null });
+    expect(reply.stderr).toContain('not supported yet');
     expect(daemon.calls).toEqual([]);
+  });
+
+  it('has no snapshot of an episode to record', async () => {
+    daemon.answers.set(`GET /v1/volumes/${name}`, { status: 200, body: {} });
+    const body = { volume_guid: name, snapshot_id: uuid, snapshot_cookie: 'c-1' };
+    const reply = await message('hyperscale.storage.dm.volume.snapshot.update', body);
+    expect(reply).toMatchObject({ exit: 3, payload: null });
+    expect(reply.stderr).toContain('cookie "c-1"');
   });
 
   it("includes episodes' snapshots: others are none of them", async () => {
@@ -305,6 +353,34 @@ describe('bin/hscli', () => {
         resolve({ status: error?.code ?? 0, stdout, stderr }),
       );
     });
+
+  const answers = (status: number, text: string, length = Buffer.byteLength(text)) =>
+    daemon.answers.set('POST /v1/legacy', (response) =>
+      response.writeHead(status, { 'content-length': length }).end(text),
+    );
+
+  it('tells what the daemon has made of a legacy call, to the byte', async () => {
+    const reply = '{"token":"x","err_code":16,"err_msg":"é","payload":null}\n';
+    const said = 'hscli: é\n  what to do: this\n';
+    answers(200, `5\n${reply}${said}`);
+    const argument = { operation: 'x', name: '"é\\' };
+    expect(await start([JSON.stringify(argument)])).toEqual({
+      ...{ status: 5, stdout: reply, stderr: said },
+    });
+    expect(daemon.asked).toEqual([{ call: 'POST /v1/legacy', body: argument }]);
+  });
+
+  it.each([
+    ['refuses it', 403, 'not for the daemon to do'],
+    ['cuts its answer off', 200, '0\n{"token":"x"}\n', 100],
+    ['answers something else', 200, 'Hello'],
+  ])('makes the call itself when the daemon %s', async (_what, status, text, length?: number) => {
+    answers(status, text, length);
+    const { stdout, ...rest } = await start(['{"operation":"get_datanode_id"}']);
+    expect(JSON.parse(stdout)).toMatchObject({ err_code: 0, payload: 'n1' });
+    expect(rest).toEqual({ status: 0, stderr: '' });
+    expect(daemon.calls).toEqual(['POST /v1/legacy', 'GET /v1/health']);
+  });
 
   it('takes a JSON object for a legacy call, and nothing else', async () => {
     expect(await start(['{"operation":"get_datanode_id"}'])).toEqual({

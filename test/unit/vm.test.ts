@@ -4,6 +4,7 @@ import { diskXml } from '../../src/libvirt/disk-xml.ts';
 import { aliasOf, diskOn, hasVirtioScsi, targetsOf } from '../../src/libvirt/domain.ts';
 import { parseEventLine } from '../../src/libvirt/event-line.ts';
 import { refuseOld, virshWords } from '../../src/libvirt/virsh.ts';
+import { mustBeNetworkDisk } from '../../src/vm/attach.ts';
 import { KeyedSerial } from '../../src/vm/keyed-serial.ts';
 import { freeTarget, mustBeFree } from '../../src/vm/targets.ts';
 
@@ -104,6 +105,21 @@ describe('a domain', () => {
     expect(diskOn(null, id)).toBeUndefined();
     expect(aliasOf(xml, 'vdb')).toBe('ua-mine');
     expect(targetsOf(xml)).toEqual(['sda', 'vdb']);
+  });
+
+  test('keeps a disk that is on the block device of a volume', () => {
+    const volume = { id, name: 'db1' };
+    const block = diskXml({
+      ...{ source: { type: 'block', path: '/dev/db1' }, serial: id, target: 'vdc', bus: 'virtio' },
+    });
+    const other = `<domain><name>web1</name><devices>${block}</devices></domain>`;
+    const has = (live: string | null, config: string | null) => () =>
+      mustBeNetworkDisk({ name: 'web1', live, config }, volume);
+    expect(has(xml, xml)).not.toThrow();
+    expect(has(null, null)).not.toThrow();
+    for (const domain of [has(null, other), has(other, null), has(xml, other)]) {
+      expect(domain).toThrow("disk vdc of 'web1' is volume db1 as block device /dev/db1");
+    }
   });
 
   test('has virtio SCSI disks only with such a controller', () => {

@@ -29,7 +29,7 @@ export function deviceRoutes(app: App, { devices }: NodeService): void {
     },
     async (request, reply) => {
       const { volume, host } = request.params;
-      return devices.make(volume, host, request.body.name, clientGone(reply));
+      return devices.make(volume, host, request.body, clientGone(reply));
     },
   );
   app.delete(
