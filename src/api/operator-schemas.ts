@@ -7,7 +7,7 @@ const closed = { additionalProperties: false } as const;
 
 const Name = (description: string) =>
   Type.String({ description, pattern: namePattern, minLength: 1, maxLength: nameMaxLength });
-const By = Type.Optional(
+export const By = Type.Optional(
   Type.String({
     description: 'Who decides, at most 63 characters; kept in the record.',
     minLength: 1,

@@ -1,3 +1,4 @@
+import type { DrainReport } from '../cluster/drain.ts';
 import type { FsckFinding } from '../cluster/fsck-types.ts';
 import type { LossPlan } from '../volume/accept-loss-plan.ts';
 import type { LossText } from '../volume/accept-loss-text.ts';
@@ -53,6 +54,15 @@ export interface OperatorService {
     decision: { acceptDataLoss: boolean; by: string },
     signal: AbortSignal,
   ): Promise<Removed>;
+  /** What a node holds, and how far its drain is. @throws `not-found` */
+  drainOf(node: string): Promise<DrainReport>;
+  /**
+   * Records that everything shall leave a node; that goes on by itself.
+   * @throws `not-allowed` when copies have nowhere to go and `partial` is not wanted.
+   */
+  drain(node: string, wish: { partial: boolean; by: string }): Promise<DrainReport>;
+  /** Ends that. Idempotent. */
+  undrain(node: string): Promise<DrainReport>;
   /**
    * Revokes an attachment without asking its host, and resolves when the old consumer can change
    * nothing any more. @throws `timeout` saying what is waited for; the revocation stays.

@@ -4,8 +4,10 @@ import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { parse } from 'yaml';
 import { errorText, HyperscaleError } from '../errors.ts';
+import { nameMaxLength, namePattern } from '../volume/names.ts';
 
 const Port = Type.Integer({ minimum: 1, maximum: 65_535 });
+const LabelName = Type.String({ pattern: namePattern, minLength: 1, maxLength: nameMaxLength });
 const closed = { additionalProperties: false } as const;
 
 const ConfigSchema = Type.Object(
@@ -30,10 +32,12 @@ const ConfigSchema = Type.Object(
       },
       closed,
     ),
+    labels: Type.Object({ site: Type.Optional(LabelName), rack: Type.Optional(LabelName) }, closed),
     bootIdFile: Type.String({ pattern: '^/' }),
     secretFile: Type.String({ pattern: '^/' }),
     repairDelaySeconds: Type.Number({ minimum: 0 }),
     localCopyBytesPerSecond: Type.Integer({ minimum: 0 }),
+    rebalancePercent: Type.Integer({ minimum: 0, maximum: 100 }),
     scrub: Type.Object(
       {
         bytesPerSecond: Type.Integer({ minimum: 0 }),
@@ -71,7 +75,7 @@ const ConfigSchema = Type.Object(
 export type Config = Static<typeof ConfigSchema>;
 
 /** Settings with settings below them, as they were given. */
-type Groups = Record<'ports' | 'scrub' | 'libvirt' | 'attachments', unknown>;
+type Groups = Record<'ports' | 'scrub' | 'libvirt' | 'attachments' | 'labels', unknown>;
 
 const defaults = {
   pool: '/var/lib/hyperscale/pool',
@@ -79,10 +83,12 @@ const defaults = {
   logDirectory: '/var/log/hyperscale',
   deviceDirectory: '/dev',
   etcd: 'managed',
+  labels: {},
   bootIdFile: '/proc/sys/kernel/random/boot_id',
   secretFile: '/etc/hyperscale/secret',
   repairDelaySeconds: 600,
   localCopyBytesPerSecond: 100 * 2 ** 20,
+  rebalancePercent: 15,
   logLevel: 'info',
 };
 
@@ -102,6 +108,8 @@ const defaultAttachments = { group: null };
 const defaultLibvirt = { uri: 'qemu:///system', migrationUri: 'qemu+tls://{host}/system' };
 /** Less than a chunk a second would take years. */
 const leastScrubRate = 2 ** 20;
+/** Less would move data for what the next volume evens out by itself. */
+const leastRebalancePercent = 10;
 
 /** Reads and checks the daemon's configuration. @throws `bad-input` naming the setting. */
 export async function readConfig(path: string): Promise<Config> {
@@ -122,7 +130,7 @@ export function checkConfig(given: unknown, path: string): Config {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new HyperscaleError('bad-input', `${path} is not a list of settings`);
   }
-  const { ports, scrub, libvirt, attachments } = given as Groups;
+  const { ports, scrub, libvirt, attachments, labels } = given as Groups;
   const complete: unknown = {
     ...defaults,
     ...given,
@@ -135,7 +143,7 @@ export function checkConfig(given: unknown, path: string): Config {
         ? { ...defaultAttachments, ...attachments }
         : (attachments ?? defaultAttachments),
   };
-  refuseUnknown(given, { ports, scrub, libvirt, attachments }, path);
+  refuseUnknown(given, { ports, scrub, libvirt, attachments, labels }, path);
   if (!Value.Check(ConfigSchema, complete)) {
     const first = Value.Errors(ConfigSchema, complete)[0];
     const where = first?.instancePath.replaceAll('/', '.').slice(1) || 'the file';
@@ -161,6 +169,14 @@ export function checkConfig(given: unknown, path: string): Config {
       { hint: 'See docs/configuration.md for what each setting means.' },
     );
   }
+  const { rebalancePercent } = complete;
+  if (rebalancePercent !== 0 && rebalancePercent < leastRebalancePercent) {
+    throw new HyperscaleError(
+      'bad-input',
+      `${path}: rebalancePercent ${rebalancePercent} is neither 0 (off) nor at least ${leastRebalancePercent}`,
+      { hint: 'See docs/configuration.md for what each setting means.' },
+    );
+  }
   const { bytesPerSecond } = complete.scrub;
   if (bytesPerSecond !== 0 && bytesPerSecond < leastScrubRate) {
     throw new HyperscaleError(
@@ -181,6 +197,7 @@ function refuseUnknown(given: object, groups: Groups, path: string): void {
     ...below('scrub', scrub.properties),
     ...below('libvirt', libvirt.properties),
     ...below('attachments', attachments.properties),
+    ...below('labels', ConfigSchema.properties.labels.properties),
   ];
   const settings = [
     ...Object.keys(given),

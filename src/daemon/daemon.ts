@@ -14,10 +14,12 @@ import { Agent } from '../node/agent.ts';
 import type { Context, Environment } from '../node/context.ts';
 import { EventLog } from '../node/events.ts';
 import { recognisePool } from '../node/pool.ts';
+import { Rebalance } from '../node/rebalance.ts';
 import { endLeftovers, endServing, untilRetired } from '../node/retire-self.ts';
 import { Scrub } from '../node/scrub.ts';
 import { scrubMemoryIn } from '../node/scrub-memory.ts';
 import { Service } from '../node/service.ts';
+import { tellOfDrains } from '../node/tell-of-drains.ts';
 import { keepKnownNodes } from '../recovery/known-nodes.ts';
 import { createEtcdStore } from '../store/etcd-store.ts';
 import { startManagedEtcd } from '../store/managed-etcd.ts';
@@ -26,6 +28,7 @@ import { GuestDisks } from '../vm/resize.ts';
 import type { NodeRecord } from '../volume/types.ts';
 import type { Config } from './config.ts';
 import { groupId } from './group.ts';
+import { createImages } from './images.ts';
 import { keepLeaseCurrent } from './lease.ts';
 import { takeLock } from './lock.ts';
 import { NbdPeerHealth } from './nbd-peer-health.ts';
@@ -93,6 +96,7 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     apiPort: config.ports.api,
     replicaPort: config.ports.replica,
     registeredAt: new Date().toISOString(),
+    ...(Object.keys(config.labels).length === 0 ? {} : { labels: config.labels }),
   };
 
   let connectedSince = performance.now() - leasesSettleMs;
@@ -170,10 +174,14 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
   const lease = await keepLeaseCurrent(store, engine.layers, { ...self, version });
   await moves.removeLeftovers();
   await agent.start();
+  service.images = await createImages(config, { agent, service });
   ioErrors.start();
   moves.start();
   const scrub = new Scrub(agent, scrubMemoryIn(config.pool), config.scrub);
   scrub.start();
+  const rebalance = new Rebalance(agent, config.rebalancePercent);
+  rebalance.start();
+  const drains = tellOfDrains(context);
   const own = watchOwnReplicaServer(
     { address: config.address, port: config.ports.replica, pid: () => engine.replicas.pid },
     log,
@@ -193,6 +201,8 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
   );
   log.info({ signal: stop.reason }, 'stopping; guests and their disks run on');
   scrub.stop();
+  rebalance.stop();
+  drains.stop();
   ioErrors.stop();
   await moves.stop();
   agent.stop();

@@ -32,6 +32,7 @@ export class PeerConnections implements Peers {
       makeDevice: (request) => client.makeDevice(request, options),
       removeDevice: (request) => client.removeDevice(request, options),
       seal: (volume) => client.seal(volume, options),
+      groupSeal: (request) => client.groupSeal(request, options),
       extend: (request) => client.extend(request, options),
       resizeConsumers: (request) => client.resizeConsumers(request, options),
       inspect: (request) => client.inspect(request, options),

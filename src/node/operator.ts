@@ -6,10 +6,12 @@ import type {
   Removal,
   Removed,
 } from '../api/operator-service.ts';
+import type { DrainReport } from '../cluster/drain.ts';
 import { HyperscaleError } from '../errors.ts';
 import type { Retirement } from '../store/retirement.ts';
 import type { Volume } from '../volume/types.ts';
 import type { Agent } from './agent.ts';
+import { beginDrain, drainOf, endDrain } from './drain-node.ts';
 import { forceVolume, lossOf } from './force.ts';
 import { forceDetach } from './force-detach.ts';
 import { repairFindings, runFsck } from './fsck-run.ts';
@@ -69,6 +71,18 @@ export class Operator implements OperatorService {
     signal: AbortSignal,
   ): Promise<Removed> {
     return removeNode(this.#agent, node, this.#retirement, decision, signal);
+  }
+
+  async drainOf(node: string): Promise<DrainReport> {
+    return drainOf(this.#agent, node);
+  }
+
+  async drain(node: string, wish: { partial: boolean; by: string }): Promise<DrainReport> {
+    return beginDrain(this.#agent, node, wish);
+  }
+
+  async undrain(node: string): Promise<DrainReport> {
+    return endDrain(this.#agent, node);
   }
 
   async forceDetach(idOrName: string, host: string, signal: AbortSignal): Promise<void> {

@@ -4,6 +4,9 @@ import { prepareOpen, prepareRoll } from '../volume/roll.ts';
 import type { Member, RollReason, Volume } from '../volume/types.ts';
 import type { VolumeWorker } from './volume-worker.ts';
 
+/** Rolls that are in vain when nobody comes in. */
+const forMembers: ReadonlySet<RollReason> = new Set(['add-member', 'drain', 'spread']);
+
 /**
  * Prepares the next epoch on this node: `null` for the first one after an idle time. Nodes that are
  * new to the write set are asked first whether they answer; an epoch is not begun in vain.
@@ -18,7 +21,9 @@ export async function prepare(
   const { volume } = worker;
   if (volume === undefined) return;
   await avoidSilent(worker, volume);
-  if (reason === 'add-member' && newMembers(volume, place(worker, volume)).length === 0) return;
+  if (reason !== null && forMembers.has(reason)) {
+    if (newMembers(volume, place(worker, volume)).length === 0) return;
+  }
   await worker.change((v) => {
     const next = {
       id: environment.randomId(),

@@ -1,4 +1,5 @@
 import { HyperscaleError } from '../errors.ts';
+import { crowding } from './domains.ts';
 import { copiesWanted } from './policy.ts';
 import { replicaOn, unsealedLayer } from './queries.ts';
 import type { Member, NodeName, NodeView, Volume } from './types.ts';
@@ -9,9 +10,10 @@ export const placementLimit = 0.85;
 export const leavingLimit = 0.92;
 
 /**
- * Chooses the write set of the next layer: the writer first (locality), then members of the
- * write set as it is, then the live nodes that hold most of the volume's clean layers (nothing to
- * copy), then those with most free space.
+ * Chooses the write set of the next layer: the writer first, then one node after the other, each
+ * from another rack than those before if there is one. Of these the members of the write set as it
+ * is come first, then the live nodes that hold most of the volume's clean layers (nothing to copy),
+ * then those with most free space. A member that is being drained stays only for want of others.
  * Returns fewer members than the policy asks for when no more nodes can take one.
  * @param avoid nodes that failed just now.
  * @throws `no-space` when a writer that is to begin has too full a pool, `node-down` when it has no
@@ -26,9 +28,10 @@ export function placeMembers(
   const members = unsealedLayer(volume)?.members ?? [];
   const goesOn = members.find((m, i) => i === 0 && m.node === writer);
   const own = goesOn ?? newWriter(volume, writer, nodes);
+  const ownView = nodes.find((n) => n.name === writer);
   const current = new Set(members.map((m) => m.node));
   const mayTake = (n: NodeView) => (current.has(n.name) ? !mustLeave(n) : hasRoom(n));
-  const peers = nodes
+  const candidates = nodes
     .filter((n) => n.name !== writer && n.lease !== null && !avoid.has(n.name) && mayTake(n))
     .map((n) => ({
       node: n,
@@ -42,9 +45,26 @@ export function placeMembers(
         b.layers - a.layers ||
         b.free - a.free ||
         (a.node.name < b.node.name ? -1 : 1),
-    );
-  const chosen = peers.slice(0, copiesWanted(volume.policy) - 1).map((p) => p.node);
-  return [own, ...chosen.map(member)];
+    )
+    .map((c) => c.node);
+  const others = spread(candidates, copiesWanted(volume.policy) - 1, ownView ? [ownView] : []);
+  return [own, ...others.map(member)];
+}
+
+/**
+ * Takes so many nodes from a list that is in order of preference, each the first of those that are
+ * least near to what was taken before. What is being drained is left to the end.
+ */
+function spread(
+  preferred: readonly NodeView[],
+  count: number,
+  taken: readonly NodeView[],
+): NodeView[] {
+  const cost = (n: NodeView) => Number(isDraining(n)) * 4 + crowding(n, taken);
+  const [best] = [...preferred].sort((a, b) => cost(a) - cost(b));
+  if (count <= 0 || best === undefined) return [];
+  const rest = preferred.filter((n) => n !== best);
+  return [best, ...spread(rest, count - 1, [...taken, best])];
 }
 
 /** The first member of a volume that nobody writes now. */
@@ -56,7 +76,7 @@ function newWriter(volume: Volume, writer: NodeName, nodes: readonly NodeView[])
     });
   }
   const known = cleanLayersOn(volume, writer) > 0;
-  if (known ? mustLeave(own) : !hasRoom(own)) {
+  if (known ? mustLeave(own) : isFull(own)) {
     const { freeBytes, totalBytes } = own.lease;
     throw new HyperscaleError(
       'no-space',
@@ -70,9 +90,19 @@ function newWriter(volume: Volume, writer: NodeName, nodes: readonly NodeView[])
   return member(own);
 }
 
-/** True when a pool may take layers of volumes that are new to it. */
+/** True when a node may take layers of volumes that are new to it. */
 export function hasRoom(node: NodeView): boolean {
-  return used(node) < placementLimit;
+  return !isFull(node) && !isDraining(node);
+}
+
+/** True when a pool is too full for layers of volumes that are new to it. */
+export function isFull(node: NodeView): boolean {
+  return used(node) >= placementLimit;
+}
+
+/** True while everything is to leave the node. */
+export function isDraining(node: NodeView): boolean {
+  return node.drain !== undefined;
 }
 
 /** True when a pool is about to run out of space. */
@@ -81,7 +111,7 @@ export function mustLeave(node: NodeView): boolean {
 }
 
 /** How full a pool is, 0 to 1; a pool that nothing is known of is full. */
-function used({ lease }: NodeView): number {
+export function used({ lease }: NodeView): number {
   return lease === null || lease.totalBytes <= 0 ? 1 : 1 - lease.freeBytes / lease.totalBytes;
 }
 

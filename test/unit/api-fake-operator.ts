@@ -4,6 +4,7 @@ import type {
   OperatorService,
   Removal,
 } from '../../src/api/operator-service.ts';
+import type { DrainReport } from '../../src/cluster/drain.ts';
 import { HyperscaleError } from '../../src/errors.ts';
 import type { Volume } from '../../src/volume/types.ts';
 
@@ -14,6 +15,18 @@ export class FakeOperator implements OperatorService {
   planned: LossReport | null = null;
   removable: Removal = { node: 'n3', pool: 'pool-n3', volumes: ['db1'], losses: [] };
   lost: string[] = [];
+  drained: DrainReport = {
+    node: 'n3',
+    state: 'drained',
+    since: '2026-01-01T00:00:00.000Z',
+    by: 'root',
+    copies: 0,
+    bytes: 0,
+    writing: 0,
+    files: 0,
+    attached: [],
+    obstacles: [],
+  };
   readonly calls: unknown[][];
   readonly #volume: (idOrName: string) => Volume;
 
@@ -49,6 +62,21 @@ export class FakeOperator implements OperatorService {
     this.calls.push(['removeNode', node, decision]);
     const { pool, volumes } = this.removable;
     return { node, pool, volumes, lost: this.lost };
+  }
+
+  async drainOf(node: string) {
+    this.calls.push(['drainOf', node]);
+    return { ...this.drained, node };
+  }
+
+  async drain(node: string, wish: unknown) {
+    this.calls.push(['drain', node, wish]);
+    return { ...this.drained, node };
+  }
+
+  async undrain(node: string) {
+    this.calls.push(['undrain', node]);
+    return { ...this.drained, node, state: 'none' as const };
   }
 
   async forceDetach(idOrName: string, host: string) {

@@ -15,7 +15,7 @@ import type { FsckReport } from '../operator-service.ts';
 import { NodeParams, VolumeParams } from '../request-schemas.ts';
 import { named, ProblemShape, VolumeDetailShape } from '../schemas.ts';
 import type { NodeService } from '../service.ts';
-import { volumeDetailView } from '../views.ts';
+import { recordsOf, volumeDetailView } from '../views.ts';
 
 const problem = { default: named(ProblemShape) };
 const unnamed = 'somebody';
@@ -76,7 +76,7 @@ export function operatorRoutes(app: App, service: NodeService): void {
         app.log.warn({ volume: volume.id, error: errorText(error) }, 'work is not known');
         return [];
       });
-      return volumeDetailView(volume, service.nodes(), work);
+      return volumeDetailView(volume, recordsOf(service), work);
     },
   );
   app.get(

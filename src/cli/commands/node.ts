@@ -1,13 +1,15 @@
 import type { Command } from 'commander';
 import type { NodeAnswer } from '../../api/schemas.ts';
 import { contextOf, type Io } from '../context.ts';
+import { drainCommands } from '../drain.ts';
 import { type Column, fields, formatList, formatTime, table } from '../format.ts';
 import { removeCommand } from '../retire.ts';
 import { formatBytes } from '../size.ts';
 
 const columns: Column<NodeAnswer>[] = [
   { title: 'NAME', value: (node) => node.name },
-  { title: 'STATE', value: (node) => (node.up ? 'up' : 'down') },
+  { title: 'STATE', value: state },
+  { title: 'RACK', value: (node) => placeOf(node) ?? '-' },
   { title: 'ADDRESS', value: (node) => node.address },
   { title: 'FREE', value: (node) => formatBytes(node.freeBytes), right: true },
   { title: 'SIZE', value: (node) => formatBytes(node.totalBytes), right: true },
@@ -37,7 +39,24 @@ export function nodeCommands(program: Command, io: Io): void {
       const context = contextOf(io, command);
       await context.print(await context.client.node(name), nodeText);
     });
+  drainCommands(node, io);
   removeCommand(node, io);
+}
+
+function state({ up, drain }: NodeAnswer): string {
+  return `${up ? 'up' : 'down'}${drain === null ? '' : ', draining'}`;
+}
+
+/** `SITE/RACK`, or what of it is known. */
+function placeOf({ labels }: NodeAnswer): string | null {
+  const parts = [labels.site, labels.rack].filter((part) => part !== null);
+  return parts.length === 0 ? null : parts.join('/');
+}
+
+function labelsText({ labels }: NodeAnswer): string {
+  const { site, rack } = labels;
+  const parts = [site === null ? null : `site ${site}`, rack === null ? null : `rack ${rack}`];
+  return parts.filter((part) => part !== null).join(', ') || '-';
 }
 
 function copies(node: NodeAnswer): number {
@@ -49,7 +68,8 @@ function nodeText(node: NodeAnswer): string {
   const { open, clean, unverified, copying } = node.copies;
   return fields([
     ['Name', node.name],
-    ['State', node.up ? 'up' : 'down'],
+    ['State', state(node)],
+    ['Labels', labelsText(node)],
     ['Address', `${node.address}, API port ${node.apiPort}, replica port ${node.replicaPort}`],
     ['Version', node.version ?? '-'],
     ['Pool', node.pool],
