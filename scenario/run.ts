@@ -39,7 +39,7 @@ async function play(scene: Scene): Promise<void> {
   await loseHost(scene, writing);
   display.heading('5. The nodes come back');
   await recover(scene);
-  display.heading('6. The virtual machine moves, and its volume follows');
+  display.heading('6. The virtual machine moves, its volume follows, and it is cloned');
   await moveGuest(scene);
   await detach(scene);
   await compareCopies(scene);

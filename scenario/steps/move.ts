@@ -6,6 +6,7 @@ import { diskXml } from '../../src/libvirt/disk-xml.ts';
 import { during } from '../display.ts';
 import { seconds } from '../report-text.ts';
 import { type Scene, step, volumeBecomes, volumeName, workDirectory } from '../scene.ts';
+import { cloneGuest } from './clone.ts';
 import { secondHost } from './lose-host.ts';
 
 /** Where the guest goes, and comes back from. */
@@ -17,12 +18,16 @@ const followTimeoutMs = 30_000;
 /** The guest under libvirt, and what has to be ended with it. */
 type Guests = { guest: LabGuest; home: LabLibvirt };
 
-/** Starts the guest under libvirt where its volume is, and live-migrates it there and back. */
+/**
+ * Starts the guest under libvirt where its volume is, and live-migrates it there and back. In between a
+ * clone of it is booted where it came from.
+ */
 export async function moveGuest(scene: Scene): Promise<void> {
   const guests = await startUnderLibvirt(scene);
   const { guest, home } = guests;
   try {
     await migrate(scene, guests, secondHost, otherHost);
+    await cloneGuest(scene, guest, { node: secondHost, libvirt: home });
     await migrate(scene, guests, otherHost, secondHost);
     const { bootIds, troubles, records } = guest;
     const once = bootIds.length === 1;

@@ -12,19 +12,29 @@ import {
   type RawServerDefault,
 } from 'fastify';
 import { HyperscaleError } from '../errors.ts';
+import { ChangeVolume } from './change-schemas.ts';
 import { deviceShapes } from './device-schemas.ts';
+import { DrainNode, DrainShape } from './drain-schemas.ts';
 import { extendShapes } from './extend-schemas.ts';
+import { groupSnapshotShapes } from './group-snapshot-schemas.ts';
+import { imageShapes } from './image-schemas.ts';
 import { operatorShapes } from './operator-schemas.ts';
 import { problemFor, problemMediaType, problemOf } from './problems.ts';
 import { refuseInQuarantine } from './quarantine.ts';
+import { changeRoutes } from './routes/change.ts';
 import { clusterRoutes } from './routes/cluster.ts';
 import { deviceRoutes } from './routes/devices.ts';
+import { drainRoutes } from './routes/drain.ts';
 import { eventRoutes } from './routes/events.ts';
 import { extendRoutes } from './routes/extend.ts';
+import { groupSnapshotRoutes } from './routes/group-snapshots.ts';
+import { imageRoutes } from './routes/images.ts';
+import { legacyRoutes } from './routes/legacy.ts';
 import { operatorRoutes } from './routes/operator.ts';
 import { peerRoutes } from './routes/peer.ts';
 import { qosRoutes } from './routes/qos.ts';
 import { recoveryPeerRoutes, recoveryRoutes } from './routes/recovery.ts';
+import { snapshotRoutes } from './routes/snapshots.ts';
 import { verifyRoutes } from './routes/verify.ts';
 import { vmMoveRoutes, vmPeerRoutes } from './routes/vm-moves.ts';
 import { vmDiskPeerRoutes, vmRoutes } from './routes/vms.ts';
@@ -43,7 +53,7 @@ export type App = FastifyInstance<
 >;
 
 /** How one listener is reached: the Unix socket trusts its file mode, TCP asks for the secret. */
-export type Access = { via: 'unix' } | { via: 'tcp'; secret: string };
+export type Access = { via: 'unix'; socket?: string } | { via: 'tcp'; secret: string };
 
 const bodyLimitBytes = 64 * 1024;
 const urlPartLimit = 500;
@@ -113,10 +123,15 @@ export async function buildApp(
   for (const shape of [
     ...namedShapes,
     ...operatorShapes,
+    DrainNode,
+    DrainShape,
     ...deviceShapes,
     ...vmMoveShapes,
     ...vmShapes,
     ...extendShapes,
+    ChangeVolume,
+    ...groupSnapshotShapes,
+    ...imageShapes,
   ]) {
     app.addSchema(shape);
   }
@@ -137,6 +152,8 @@ export async function buildApp(
       tags: [
         { name: 'cluster', description: 'The cluster, its nodes and policies' },
         { name: 'volumes', description: 'Volumes and where they are attached' },
+        { name: 'images', description: 'What volumes are made from' },
+        { name: 'snapshots', description: 'Points in time of volumes that are kept' },
         { name: 'vms', description: 'Virtual machines with volumes as disks' },
         { name: 'events', description: 'What happens' },
       ],
@@ -154,11 +171,18 @@ export async function buildApp(
       deviceRoutes(v1, service);
       qosRoutes(v1, service);
       extendRoutes(v1, service);
+      changeRoutes(v1, service);
+      snapshotRoutes(v1, service);
+      groupSnapshotRoutes(v1, service);
       verifyRoutes(v1, service);
       eventRoutes(v1, service);
       operatorRoutes(v1, service);
+      drainRoutes(v1, service);
+      // Apart, because only it takes files as bodies.
+      await v1.register(async (files: App) => imageRoutes(files, service));
       vmRoutes(v1, service);
       vmMoveRoutes(v1, service);
+      legacyRoutes(v1, access.via === 'unix' ? access.socket : undefined);
     },
     { prefix: '/v1' },
   );

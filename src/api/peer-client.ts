@@ -111,6 +111,7 @@ export function connectPeer(peer: {
     makeDevice: (request, options) => ask('makeDevice', request, options),
     removeDevice: (request, options) => tell('removeDevice', request, options),
     seal: (volume, options) => tell('seal', { volume }, options),
+    groupSeal: (request, options) => ask('groupSeal', request, options),
     extend: (request, options) => tell('extend', request, options),
     resizeConsumers: (request, options) => ask('resizeConsumers', request, options),
     inspect: (request, options) => ask<Inspection>('inspect', request, options),

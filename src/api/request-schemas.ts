@@ -1,13 +1,5 @@
 import { Type } from 'typebox';
-import {
-  maxSizeBytes,
-  minSizeBytes,
-  nameMaxLength,
-  namePattern,
-  sizeGrainBytes,
-} from '../volume/names.ts';
-import { builtInPolicies } from '../volume/policy.ts';
-import { limitFields } from './qos-schemas.ts';
+import { nameMaxLength, namePattern } from '../volume/names.ts';
 
 /**
  * The shapes of requests. They validate what comes in and `/openapi.json` is generated from them.
@@ -30,25 +22,26 @@ export const AttachmentParams = Type.Object(
 );
 export const NodeParams = Type.Object({ name: Name('Name of a node.') }, closed);
 
-export const CreateVolume = Type.Object(
+export const ListQuery = Type.Object(
   {
-    name: Name(
-      'Unique in the cluster; 1 to 63 letters, digits, ".", "_", "-", the first a letter or digit; not a UUID.',
+    all: Type.Optional(
+      Type.Enum(['true', 'false'], {
+        description: 'true: also images, and what was deleted and clones still need.',
+      }),
     ),
-    sizeBytes: Type.Integer({
-      description: `A multiple of ${sizeGrainBytes}, from 1 MiB to 64 TiB.`,
-      minimum: minSizeBytes,
-      maximum: maxSizeBytes,
-      multipleOf: sizeGrainBytes,
-    }),
-    policy: Type.String({
-      description: `One of ${builtInPolicies.map((p) => p.name).join(', ')}; case does not matter.`,
-      minLength: 1,
-      maxLength: nameMaxLength,
-    }),
-    ...limitFields,
   },
-  { $id: 'CreateVolume', ...closed },
+  closed,
+);
+
+export const DeleteQuery = Type.Object(
+  {
+    snapshots: Type.Optional(
+      Type.Enum(['true', 'false'], {
+        description: 'true: with all its snapshots, unless one is protected.',
+      }),
+    ),
+  },
+  closed,
 );
 
 export const AttachVolume = Type.Object(

@@ -1,7 +1,8 @@
 import { type Static, type TObject, Type } from 'typebox';
 import { ChangeLimits, LimitsShape } from './qos-schemas.ts';
 import { RecoverCluster, RecoveryShape } from './recover-schemas.ts';
-import { AttachVolume, CreateVolume } from './request-schemas.ts';
+import { AttachVolume } from './request-schemas.ts';
+import { CreateVolume, SnapshotShape, snapshotShapes } from './snapshot-schemas.ts';
 import { VerificationShape, VerifyVolume } from './verify-schemas.ts';
 
 /** The shapes of the API's answers: types, and what `/openapi.json` says about them. */
@@ -39,6 +40,9 @@ export const LayerShape = Type.Object(
     number: Type.Integer({ description: 'Position in the chain, oldest is 1.' }),
     id: Type.String(),
     epoch: Type.Integer(),
+    volume: Type.String({
+      description: 'Id of what it belongs to: the volume, or one that it was cloned from.',
+    }),
     state: Type.Enum(['sealed', 'open', 'closing', 'opening']),
     sizeBytes: Bytes,
     bytes: nullable(Count('Bytes allocated; null while it is not known.')),
@@ -88,7 +92,22 @@ const volumeFields = {
   servesFor: nullable(
     Type.String({ description: 'The host whose disk failed, and in whose place `head` serves.' }),
   ),
-  layers: Type.Integer({ description: 'Length of the chain.' }),
+  layers: Type.Integer({ description: 'Length of the chain, with what others share.' }),
+  sharedLayers: Count('Layers of the chain that belong to what the volume was cloned from.'),
+  role: Type.Enum(['volume', 'image', 'base'], {
+    description:
+      '`base`: a deleted volume or image that clones still need; the name is what it was.',
+  }),
+  parent: nullable(
+    Type.String({
+      description: 'What it was cloned from, by name; by id what has been deleted since.',
+    }),
+  ),
+  snapshots: Count('Number of snapshots.'),
+  flattening: nullable(
+    Type.String({ description: 'The node where all it shares is being copied into it.' }),
+  ),
+  metadata: Type.Record(Type.String(), Type.String(), { description: 'What people noted.' }),
   attachments: Type.Array(
     Type.Object({ host: Type.String(), session: Type.String(), since: Time() }),
   ),
@@ -98,6 +117,10 @@ export const VolumeDetailShape = Type.Object(
   {
     ...volumeFields,
     report: named(ReportShape),
+    snapshotList: Type.Array(named(SnapshotShape), { description: 'Oldest first.' }),
+    clones: Type.Array(Type.String(), {
+      description: 'What was cloned from it, by name; by id what has been deleted and is needed.',
+    }),
     losses: Type.Array(
       Type.Object({
         at: Time(),
@@ -131,6 +154,16 @@ export const NodeShape = Type.Object(
     apiPort: Type.Integer(),
     replicaPort: Type.Integer(),
     registeredAt: Time(),
+    labels: Type.Object(
+      { site: nullable(Type.String()), rack: nullable(Type.String()) },
+      { description: 'What may fail at once; from its configuration.' },
+    ),
+    drain: nullable(
+      Type.Object(
+        { since: Time(), by: Type.String() },
+        { description: 'There while everything is to leave the node.' },
+      ),
+    ),
     boot: nullable(Type.String()),
     version: nullable(Type.String()),
     totalBytes: nullable(Bytes),
@@ -186,7 +219,7 @@ export const WorkShape = Type.Object(
   {
     volume: Type.String({ description: 'Id.' }),
     volumeName: nullable(Type.String()),
-    kind: Type.Enum(['mend', 'manifest', 'merge', 'delete', 'verify']),
+    kind: Type.Enum(['mend', 'manifest', 'merge', 'delete', 'verify', 'import']),
     node: Type.String({ description: 'Where it is done.' }),
     layer: Type.String(),
     from: nullable(Type.String()),
@@ -225,6 +258,7 @@ export const ProblemShape = Type.Object(
 
 export const namedShapes = [
   CreateVolume,
+  ...snapshotShapes,
   AttachVolume,
   PolicyShape,
   LayerShape,

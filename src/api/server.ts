@@ -41,7 +41,7 @@ export function createApi(
   return {
     async listenUnix(path) {
       await refuseLiveSocket(path);
-      const app = await open({ via: 'unix' });
+      const app = await open({ via: 'unix', socket: path });
       // Renamed into place only when its mode is right, so that nobody else can slip in before.
       const fresh = `${path}~`;
       await rm(fresh, { force: true });

@@ -6,15 +6,18 @@ import type { VmMoves } from '../vm/moves.ts';
 import type { VmDisks } from '../vm/vms.ts';
 import type { LimitsChange } from '../volume/limits.ts';
 import type { Attachment, NodeView, Policy, Volume } from '../volume/types.ts';
+import type { ChangeService } from './change-service.ts';
 import type { DeviceService } from './device-service.ts';
+import type { ImageService } from './image-service.ts';
 import type { OperatorService } from './operator-service.ts';
+import type { SnapshotService } from './snapshot-service.ts';
 
 /** Progress of background work on a volume on this node, 0 to 1 where it is known. */
 export type Work = {
   /** Where it is done. */
   node: string;
   volume: string;
-  kind: 'mend' | 'manifest' | 'merge' | 'delete' | 'verify';
+  kind: 'mend' | 'manifest' | 'merge' | 'delete' | 'verify' | 'import';
   layer: string;
   /** Where the data comes from, for a mend. */
   from: string | null;
@@ -105,8 +108,11 @@ export interface NodeService {
     wishes: { seal: boolean; repair: boolean },
     signal: AbortSignal,
   ): Promise<Verification>;
-  /** Resolves when the record is a tombstone; files go in the background. */
-  deleteVolume(idOrName: string): Promise<void>;
+  /**
+   * Resolves when the record is a tombstone; files go in the background. `snapshots`: with all that
+   * it has, unless one is protected; else it must have none.
+   */
+  deleteVolume(idOrName: string, options?: { snapshots: boolean }): Promise<void>;
   /** Work under way on this node (on all live nodes when `cluster`). */
   work(cluster: boolean): Promise<Work[]>;
   /** Events newer than `after`, oldest first. */
@@ -121,6 +127,10 @@ export interface NodeService {
   readonly operator: OperatorService;
   /** Attachments as block devices of their hosts. */
   readonly devices: DeviceService;
+  readonly snapshots: SnapshotService;
+  readonly changes: ChangeService;
+  /** Images, and files that become images or volumes; null where there is no pool for them. */
+  readonly images: ImageService | null;
   /** Calls between nodes. */
   readonly peer: PeerService;
 }
@@ -130,6 +140,8 @@ export interface NodeService {
  * what its predecessor had under way is settled, and it gets a gateway of its own.
  */
 export type GatewayRequest = { volume: string; session: string; port: number | null };
+
+export type GroupStep = 'ready' | 'hold' | 'keep' | 'drop';
 
 export type LayerRequest = { volume: string; layer: string; epoch: number };
 
@@ -165,6 +177,16 @@ export interface PeerService {
   /** Takes it away; none is fine. @throws `in-use` unless `force` */
   removeDevice(request: { volume: string; force: boolean }): Promise<void>;
   seal(volumeId: string): Promise<void>;
+  /**
+   * A step of sealing a volume, which this node writes, at one instant with others: when it is ready
+   * for the next head; when its writes are held; when they go on, with or without the snapshot.
+   */
+  groupSeal(request: {
+    volume: string;
+    group: string;
+    snapshot: { id: string; name: string; createdAt: string; group?: string };
+    step: GroupStep;
+  }): Promise<{ kept: boolean }>;
   /** Begins an epoch with a layer of that size on this node, which is the writer. */
   extend(request: { volume: string; sizeBytes: number }): Promise<void>;
   /** Tells what uses the volume on this node how large it is now. */

@@ -1,7 +1,10 @@
+import { repairRests } from '../cluster/repair-policy.ts';
 import { consumersOf } from '../volume/attachments.ts';
 import { describeVolume, type HealthState } from '../volume/health.ts';
 import { limitsOf } from '../volume/limits.ts';
-import { hasRoom, usedPercent } from '../volume/placement.ts';
+import { type Lookup, layersBelow } from '../volume/lineage.ts';
+import { calledIn, snapshotsOf } from '../volume/marks.ts';
+import { isFull, usedPercent } from '../volume/placement.ts';
 import { copiesWanted } from '../volume/policy.ts';
 import type { NodeView, Policy, Volume } from '../volume/types.ts';
 import type { LimitsAnswer } from './qos-schemas.ts';
@@ -16,6 +19,7 @@ import type {
   WorkAnswer,
 } from './schemas.ts';
 import type { Endpoint, NodeService, Work } from './service.ts';
+import { cloneNames, parentName, snapshotViews } from './snapshot-views.ts';
 
 /** What the API shows of records: what people and programs need, none of the protocol's parts. */
 
@@ -27,17 +31,25 @@ export function limitsView(volume: Volume): LimitsAnswer {
   return { from: volume.limits === undefined ? 'policy' : 'volume', ...limitsOf(volume) };
 }
 
-export function volumeView(volume: Volume, nodes: NodeView[]): VolumeAnswer {
-  const { report, losses, ...view } = volumeDetailView(volume, nodes, []);
+/** What a volume is seen among: nodes, and records that it may share layers with. */
+export type Records = { nodes: NodeView[]; lookup: Lookup };
+
+export function recordsOf(service: Pick<NodeService, 'nodes' | 'volumes'>): Records {
+  const all = new Map(service.volumes().map(({ value }) => [value.id, value]));
+  return { nodes: service.nodes(), lookup: (id) => all.get(id) };
+}
+
+export function volumeView(volume: Volume, records: Records): VolumeAnswer {
+  const { report, losses, snapshotList, clones, ...view } = volumeDetailView(volume, records, []);
   return view;
 }
 
 export function volumeDetailView(
   volume: Volume,
-  nodes: NodeView[],
+  { nodes, lookup }: Records,
   work: Work[],
 ): VolumeDetailAnswer {
-  const report = describeVolume(volume, nodes, work);
+  const report = describeVolume(volume, nodes, work, layersBelow(volume, lookup));
   return {
     id: volume.id,
     name: volume.name,
@@ -50,9 +62,17 @@ export function volumeDetailView(
     summary: report.summary,
     head: report.head,
     layers: report.layers.length,
+    sharedLayers: volume.parent?.layers ?? 0,
+    role: volume.role ?? 'volume',
+    parent: parentName(volume, lookup),
+    snapshots: snapshotsOf(volume).length,
+    flattening: volume.flatten ?? null,
+    metadata: { ...volume.metadata },
     attachments: consumersOf(volume).map(({ host, session, since }) => ({ host, session, since })),
     servesFor: volume.attachments.find((a) => a.host === report.head)?.standInFor ?? null,
     report,
+    snapshotList: snapshotViews(volume, lookup),
+    clones: cloneNames(volume, lookup),
     losses: (volume.losses ?? []).map(({ at, by, node, text }) => ({ at, by, node, text })),
   };
 }
@@ -89,6 +109,8 @@ export function nodeView(node: NodeView, volumes: Volume[]): NodeAnswer {
     apiPort: node.apiPort,
     replicaPort: node.replicaPort,
     registeredAt: node.registeredAt,
+    labels: { site: node.labels?.site ?? null, rack: node.labels?.rack ?? null },
+    drain: node.drain === undefined ? null : { since: node.drain.at, by: node.drain.by },
     boot: lease?.boot ?? null,
     version: lease?.version ?? null,
     totalBytes: lease?.totalBytes ?? null,
@@ -104,14 +126,20 @@ export function nodeView(node: NodeView, volumes: Volume[]): NodeAnswer {
 
 export function workView(work: Work, volumes: Volume[]): WorkAnswer {
   const { node, volume, kind, layer, from, doneBytes, totalBytes, startedAt } = work;
-  const volumeName = volumes.find((v) => v.id === volume)?.name ?? null;
+  const record = volumes.find((v) => v.id === volume);
+  const volumeName = record === undefined ? null : calledIn(record);
   return { node, volume, volumeName, kind, layer, from, doneBytes, totalBytes, startedAt };
 }
 
 /** The cluster at a glance, worst first. */
 export function clusterView(service: NodeService): ClusterAnswer {
   const nodes = service.nodes();
-  const volumes = service.volumes().map(({ value }) => volumeView(value, nodes));
+  const records = recordsOf(service);
+  // How a base is, the volumes that need it tell.
+  const volumes = service
+    .volumes()
+    .filter(({ value }) => value.role !== 'base')
+    .map(({ value }) => volumeView(value, records));
   const counts: Record<HealthState, number> = {
     healthy: 0,
     degraded: 0,
@@ -146,7 +174,19 @@ export function clusterView(service: NodeService): ClusterAnswer {
   for (const { name } of down) {
     findings.push({ what: `Node ${name} is down.`, action: `hscli node show ${name}` });
   }
-  for (const node of nodes.filter((n) => n.lease !== null && !hasRoom(n))) {
+  if (down.length > 0 && repairRests(nodes)) {
+    findings.push({
+      what: `${down.length} of ${nodes.length} nodes are down, more than a third: no copies are made in their place.`,
+      action: 'Bring nodes back, or take out for good what will not come: hscli node remove NAME',
+    });
+  }
+  for (const { name } of nodes.filter((n) => n.drain !== undefined)) {
+    findings.push({
+      what: `Node ${name} is being drained: it takes nothing new.`,
+      action: `How far it is: hscli node drain ${name}. To end it: hscli node undrain ${name}`,
+    });
+  }
+  for (const node of nodes.filter((n) => n.lease !== null && isFull(n))) {
     findings.push({
       what: `The pool of ${node.name} is ${usedPercent(node)} full: it takes no volumes that are new to it.`,
       action: 'Make room there, before it takes part in nothing that is written.',

@@ -1,5 +1,14 @@
+import type { ChangeVolumeRequest } from '../api/change-schemas.ts';
 import type { DeviceAnswer } from '../api/device-schemas.ts';
+import type { DrainAnswer } from '../api/drain-schemas.ts';
 import type { ExtendedAnswer } from '../api/extend-schemas.ts';
+import type { GroupSnapshotAnswer, GroupSnapshotRequest } from '../api/group-snapshot-schemas.ts';
+import type {
+  AdoptedVolumeAnswer,
+  ImageAnswer,
+  ImportedImageAnswer,
+  ImportWishes,
+} from '../api/image-schemas.ts';
 import type {
   FsckAnswer,
   LossAnswer,
@@ -20,6 +29,7 @@ import type {
   VolumeDetailAnswer,
   WorkAnswer,
 } from '../api/schemas.ts';
+import type { CreateVolumeRequest, SnapshotAnswer } from '../api/snapshot-schemas.ts';
 import type {
   CancelledAnswer,
   EvacuatedAnswer,
@@ -35,7 +45,11 @@ import type {
 } from '../api/vm-schemas.ts';
 import { HyperscaleError } from '../errors.ts';
 import { type StreamItem, streamItems } from './event-reader.ts';
+import type { FileCall } from './send-file.ts';
 import { Transport } from './transport.ts';
+
+/** A file that is sent, and its length. */
+export type SentFile = Omit<FileCall, 'path'>;
 
 /** The API, typed; see `/openapi.json` for what each call does. */
 export class Client {
@@ -73,8 +87,8 @@ export class Client {
     return this.#transport.ask({ method: 'GET', path: '/v1/work' });
   }
 
-  volumes(): Promise<{ volumes: VolumeAnswer[] }> {
-    return this.#transport.ask({ method: 'GET', path: '/v1/volumes' });
+  volumes(all = false): Promise<{ volumes: VolumeAnswer[] }> {
+    return this.#transport.ask({ method: 'GET', path: `/v1/volumes${all ? '?all=true' : ''}` });
   }
 
   volume(volume: string): Promise<VolumeDetailAnswer> {
@@ -89,14 +103,54 @@ export class Client {
     return this.#transport.ask({ method: 'GET', path: `${volumePath(volume)}/layers` });
   }
 
-  create(
-    body: { name: string; sizeBytes: number; policy: string } & LimitsRequest,
-  ): Promise<VolumeAnswer> {
+  create(body: CreateVolumeRequest): Promise<VolumeAnswer> {
     return this.#transport.ask({ method: 'POST', path: '/v1/volumes', body });
   }
 
-  delete(volume: string): Promise<void> {
-    return this.#transport.ask({ method: 'DELETE', path: volumePath(volume) });
+  delete(volume: string, { snapshots = false } = {}): Promise<void> {
+    const path = `${volumePath(volume)}${snapshots ? '?snapshots=true' : ''}`;
+    return this.#transport.ask({ method: 'DELETE', path });
+  }
+
+  /** A volume that begins with what another one, a snapshot of it or an image holds. */
+  clone({
+    from,
+    ...rest
+  }: Omit<CreateVolumeRequest, 'source'> & {
+    from: { volume: string; snapshot?: string };
+  }): Promise<VolumeAnswer> {
+    return this.create({ ...rest, source: from });
+  }
+
+  snapshots(volume: string): Promise<{ snapshots: SnapshotAnswer[] }> {
+    return this.#transport.ask({ method: 'GET', path: `${volumePath(volume)}/snapshots` });
+  }
+
+  snapshot(volume: string, snapshot: string): Promise<SnapshotAnswer> {
+    return this.#transport.ask({ method: 'GET', path: snapshotPath(volume, snapshot) });
+  }
+
+  createSnapshot(volume: string, name: string | undefined): Promise<SnapshotAnswer> {
+    const body = name === undefined ? {} : { name };
+    return this.#transport.ask({ method: 'POST', path: `${volumePath(volume)}/snapshots`, body });
+  }
+
+  createGroupSnapshot(body: GroupSnapshotRequest): Promise<GroupSnapshotAnswer> {
+    return this.#transport.ask({ method: 'POST', path: '/v1/snapshots', body });
+  }
+
+  protectSnapshot(volume: string, snapshot: string, isProtected: boolean): Promise<SnapshotAnswer> {
+    const body = { protected: isProtected };
+    return this.#transport.ask({ method: 'PATCH', path: snapshotPath(volume, snapshot), body });
+  }
+
+  deleteSnapshot(volume: string, snapshot: string): Promise<void> {
+    return this.#transport.ask({ method: 'DELETE', path: snapshotPath(volume, snapshot) });
+  }
+
+  revert(volume: string, snapshot: string): Promise<VolumeAnswer> {
+    const path = `${snapshotPath(volume, snapshot)}/revert`;
+    return this.#transport.ask({ method: 'POST', path });
   }
 
   attach(volume: string, host: string | undefined): Promise<EndpointAnswer> {
@@ -154,6 +208,30 @@ export class Client {
     return this.#transport.ask({ method: 'DELETE', path });
   }
 
+  drain(node: string, body: { partial: boolean; by: string }): Promise<DrainAnswer> {
+    return this.#transport.ask({ method: 'PUT', path: drainPath(node), body });
+  }
+
+  drainOf(node: string): Promise<DrainAnswer> {
+    return this.#transport.ask({ method: 'GET', path: drainPath(node) });
+  }
+
+  undrain(node: string): Promise<DrainAnswer> {
+    return this.#transport.ask({ method: 'DELETE', path: drainPath(node) });
+  }
+
+  change(volume: string, body: ChangeVolumeRequest): Promise<VolumeAnswer> {
+    return this.#transport.ask({ method: 'PATCH', path: volumePath(volume), body });
+  }
+
+  flatten(volume: string): Promise<VolumeAnswer> {
+    return this.#transport.ask({ method: 'POST', path: `${volumePath(volume)}/flatten` });
+  }
+
+  cancelFlatten(volume: string): Promise<VolumeAnswer> {
+    return this.#transport.ask({ method: 'DELETE', path: `${volumePath(volume)}/flatten` });
+  }
+
   extend(volume: string, sizeBytes: number): Promise<ExtendedAnswer> {
     const body = { sizeBytes };
     return this.#transport.ask({ method: 'POST', path: `${volumePath(volume)}/extend`, body });
@@ -173,6 +251,26 @@ export class Client {
 
   verify(volume: string, body: { seal: boolean; repair: boolean }): Promise<VerificationAnswer> {
     return this.#transport.ask({ method: 'POST', path: `${volumePath(volume)}/verify`, body });
+  }
+
+  images(): Promise<{ images: ImageAnswer[] }> {
+    return this.#transport.ask({ method: 'GET', path: '/v1/images' });
+  }
+
+  image(image: string): Promise<ImageAnswer> {
+    return this.#transport.ask({ method: 'GET', path: `/v1/images/${part('image', image)}` });
+  }
+
+  deleteImage(image: string): Promise<void> {
+    return this.#transport.ask({ method: 'DELETE', path: `/v1/images/${part('image', image)}` });
+  }
+
+  importImage(wishes: ImportWishes, file: SentFile): Promise<ImportedImageAnswer> {
+    return this.#transport.send({ path: `/v1/images?${queryOf(wishes)}`, ...file });
+  }
+
+  adoptVolume(wishes: ImportWishes, file: SentFile): Promise<AdoptedVolumeAnswer> {
+    return this.#transport.send({ path: `/v1/volumes/adopt?${queryOf(wishes)}`, ...file });
   }
 
   vms(scope: 'node' | 'cluster'): Promise<VmListAnswer> {
@@ -248,12 +346,24 @@ export class Client {
   }
 }
 
+function drainPath(node: string): string {
+  return `/v1/nodes/${part('node', node)}/drain`;
+}
+
+function queryOf(wishes: ImportWishes): URLSearchParams {
+  return new URLSearchParams(Object.entries(wishes));
+}
+
 function devicePath(volume: string, host: string): string {
   return `${volumePath(volume)}/attachments/${part('node', host)}/device`;
 }
 
 function volumePath(volume: string): string {
   return `/v1/volumes/${part('volume', volume)}`;
+}
+
+function snapshotPath(volume: string, snapshot: string): string {
+  return `${volumePath(volume)}/snapshots/${part('snapshot', snapshot)}`;
 }
 
 function disksPath(vm: string): string {
@@ -271,7 +381,7 @@ function part(what: string, value: string): string {
       'bad-input',
       `${JSON.stringify(value)} is not the name of a ${what}`,
       {
-        hint: `hscli ${what} list shows all.`,
+        hint: `hscli ${what} list${what === 'snapshot' ? ' VOLUME' : ''} shows all.`,
       },
     );
   }

@@ -9,7 +9,9 @@ process.on('SIGINT', () => {
 });
 // `hscli … | head` is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === 'EPIPE' ? 0 : 1);
+  // A command that writes content there has to clean up.
+  if (process.stdout.listenerCount('error') > 1) return;
+  process.exit(error.code === 'EPIPE' ? (process.exitCode ?? 0) : 1);
 });
 
 process.exitCode = await run(process.argv.slice(2), {

@@ -2,8 +2,10 @@ import { Command, CommanderError } from 'commander';
 import { HyperscaleError } from '../errors.ts';
 import { clusterCommands } from './commands/cluster.ts';
 import { eventCommands } from './commands/events.ts';
+import { imageCommands } from './commands/image.ts';
 import { nodeCommands } from './commands/node.ts';
 import { policyCommands } from './commands/policy.ts';
+import { snapshotCommands } from './commands/snapshot.ts';
 import { vmCommands } from './commands/vm.ts';
 import { volumeCommands } from './commands/volume.ts';
 import { defaultTimeoutSeconds, type Io } from './context.ts';
@@ -56,6 +58,7 @@ Examples:
   hscli volume create db1 --size 10G --policy Silver
   hscli volume attach db1             prints the NBD URI for a consumer on this node
   hscli volume show db1 --watch       where its copies are, and what is being mended
+  hscli snapshot create db1            keeps what it holds now
   hscli vm attach web1 db1             gives it to a running guest as one more disk
   hscli events --follow
 
@@ -65,6 +68,8 @@ ${exitStatusHelp()}`,
   nodeCommands(program, io);
   policyCommands(program, io);
   volumeCommands(program, io);
+  snapshotCommands(program, io);
+  imageCommands(program, io);
   vmCommands(program, io);
   eventCommands(program, io);
   vmMoveCommands(program, io);

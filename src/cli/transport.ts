@@ -1,6 +1,7 @@
 import { type IncomingMessage, request } from 'node:http';
 import { errorFromProblem } from '../api/problems.ts';
 import { HyperscaleError } from '../errors.ts';
+import { type FileCall, sendFile } from './send-file.ts';
 import { socketError } from './socket-error.ts';
 
 export type Call = { method: string; path: string; body?: unknown };
@@ -38,6 +39,21 @@ export class Transport {
           values: { seconds },
         });
       }
+      throw this.#explained(error);
+    }
+  }
+
+  /** Sends a file and reads the answer to it, for as long as it takes. */
+  async send<T>(call: FileCall): Promise<T> {
+    try {
+      const response = await sendFile(this.#socket, call, this.#signal);
+      try {
+        await failUnlessOk(response);
+        return JSON.parse((await textOf(response)) || 'null');
+      } finally {
+        response.destroy();
+      }
+    } catch (error) {
       throw this.#explained(error);
     }
   }

@@ -20,8 +20,33 @@ export function volumeText(volume: VolumeDetailAnswer): string {
     ['Attached', attachments.length === 0 ? 'nowhere' : `on ${attachments.join(', ')}`],
     ['Served by', servedBy(volume)],
     ['Epoch', String(volume.epoch)],
+    ...sharingFields(volume),
+    ...Object.entries(volume.metadata).map(([key, value]): [string, string] => [`  ${key}`, value]),
   ]);
-  return `${head}\n${reportText(report)}${lossesText(volume)}`;
+  return `${head}\n${reportText(report, volume.id)}${lossesText(volume)}`;
+}
+
+/** Only what there is: most volumes have nothing of it. */
+function sharingFields(volume: VolumeDetailAnswer): [string, string][] {
+  const { role, parent, sharedLayers, snapshotList, clones } = volume;
+  const lines: [string, string][] = [];
+  if (role === 'image') lines.push(['Role', 'an image: volumes are made from it']);
+  if (role === 'base') lines.push(['Role', 'a base: it was deleted, and its clones need it']);
+  if (parent !== null) {
+    const layers = sharedLayers === 1 ? '1 layer' : `${sharedLayers} layers`;
+    lines.push(['Cloned from', `${parent} (${layers} shared)`]);
+  }
+  if (snapshotList.length > 0) lines.push(['Snapshots', some(snapshotList.map((s) => s.name))]);
+  if (clones.length > 0) lines.push(['Clones', some(clones)]);
+  return lines;
+}
+
+const shownNames = 8;
+
+/** The newest of many names. */
+function some(names: readonly string[]): string {
+  const more = names.length - shownNames;
+  return more <= 0 ? names.join(', ') : `${names.slice(-shownNames).join(', ')} and ${more} more`;
 }
 
 function servedBy({ head, servesFor }: VolumeDetailAnswer): string {
@@ -39,8 +64,11 @@ function lossesText({ losses }: VolumeDetailAnswer): string {
   return `\nData that was given up:\n${lines.map((line) => `${printable(line)}\n`).join('')}`;
 }
 
-/** A report as `volume health` prints it. */
-export function reportText(report: ReportAnswer): string {
+/**
+ * A report as `volume health` prints it.
+ * @param id of the volume, where it is known: layers of others are said to be shared.
+ */
+export function reportText(report: ReportAnswer, id?: string): string {
   const parts = [`${report.state.toUpperCase()}: ${report.summary}\n`];
   if (report.layers.length > 0) {
     const lines = report.layers.map((layer) => {
@@ -48,8 +76,9 @@ export function reportText(report: ReportAnswer): string {
         ({ node, state, up }) =>
           `${node}${state === 'clean' || state === layer.state ? '' : ` ${state}`}${up ? '' : ' DOWN'}`,
       );
+      const home = id === undefined || layer.volume === id ? '' : ', shared';
       const size = layer.bytes === null ? '' : `, ${formatBytes(layer.bytes)}`;
-      return `  ${layer.number}  ${layer.state}, epoch ${layer.epoch}${size}: ${copies.join(', ') || 'no copies'}\n`;
+      return `  ${layer.number}  ${layer.state}, epoch ${layer.epoch}${home}${size}: ${copies.join(', ') || 'no copies'}\n`;
     });
     parts.push(`\nLayers, oldest first, and their copies:\n${lines.join('')}`);
   }

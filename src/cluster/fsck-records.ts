@@ -1,8 +1,10 @@
 /** What records show by themselves, and against the list of nodes. Pure. */
 import { errorText } from '../errors.ts';
 import { soundReplicas } from '../volume/damage.ts';
+import { isNameless } from '../volume/delete.ts';
 import { counted, listed } from '../volume/health-text.ts';
 import { assertRecord } from '../volume/invariants.ts';
+import { clonesOf, placeOf } from '../volume/marks.ts';
 import { unsealedLayer } from '../volume/queries.ts';
 import type { Volume } from '../volume/types.ts';
 import { finding } from './fsck-look.ts';
@@ -14,6 +16,7 @@ export function recordFindings(scene: Scene): FsckFinding[] {
     ...sharedNames(scene),
     ...scene.volumes.flatMap((volume) => [
       ...brokenRecord(volume),
+      ...brokenLineage(scene, volume),
       ...unknownHosts(scene, volume),
       ...unknownPools(scene, volume),
       ...waitingGarbage(scene, volume),
@@ -66,7 +69,7 @@ function nodeFindings({ nodes, silent, inspections }: Scene): FsckFinding[] {
 }
 
 function sharedNames({ volumes }: Scene): FsckFinding[] {
-  const live = volumes.filter((v) => v.tail.phase !== 'deleting');
+  const live = volumes.filter((v) => !isNameless(v));
   const names = new Set(live.map((v) => v.name));
   return [...names].flatMap((name) => {
     const ids = live.filter((v) => v.name === name).map((v) => v.id);
@@ -103,6 +106,28 @@ function brokenRecord(volume: Volume): FsckFinding[] {
       ),
     ];
   }
+}
+
+/** A clone shows layers of another record, which must be there and know of it. */
+function brokenLineage({ volumes }: Scene, volume: Volume): FsckFinding[] {
+  const { parent, tail } = volume;
+  if (parent === undefined || tail.phase === 'deleting') return [];
+  const from = volumes.find((v) => v.id === parent.volume);
+  const noted = from !== undefined && clonesOf(from).some((c) => c.volume === volume.id);
+  if (from !== undefined && noted && placeOf(from, parent.layer) >= 0) return [];
+  return [
+    finding(
+      'error',
+      'clone-unnoted',
+      { volume: volume.id, subject: parent.volume },
+      {
+        what: `Volume ${volume.name} goes on from ${from?.name ?? parent.volume}, which ${from === undefined ? 'is not there' : 'does not know of it'}.`,
+        why: 'The two records are changed together, so something else changed one of them.',
+        action:
+          'Delete and merge nothing of the two. Save both records (etcdctl get) and report them with the logs.',
+      },
+    ),
+  ];
 }
 
 function unknownHosts({ nodes }: Scene, volume: Volume): FsckFinding[] {

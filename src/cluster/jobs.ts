@@ -24,17 +24,21 @@ export type Job =
   | { kind: 'merge'; into: LayerId }
   | { kind: 'delete'; layers: { layer: LayerId; epoch: number }[] };
 
-/** What this node can do now, most urgent first. */
+/**
+ * What this node can do now, most urgent first.
+ * @param held layers that heads of other records may still be reading here.
+ */
 export function jobsFor(
   volume: Volume,
   self: { node: NodeName; pool: string },
   nodes: readonly NodeView[],
+  held: ReadonlySet<LayerId> = new Set(),
 ): Job[] {
   return [
     ...manifests(volume, self.node, nodes),
-    ...mends(volume, self, nodes),
+    ...mends(volume, self, nodes, held),
     ...merges(volume, self, nodes),
-    ...deletions(volume, self),
+    ...deletions(volume, self, held),
   ];
 }
 
@@ -74,6 +78,7 @@ function mends(
   volume: Volume,
   self: { node: NodeName; pool: string },
   nodes: readonly NodeView[],
+  held: ReadonlySet<LayerId>,
 ): Job[] {
   const jobs: Extract<Job, { kind: 'mend' }>[] = [];
   const consider = (
@@ -83,7 +88,7 @@ function mends(
   ) => {
     const mine = replicaOn(layer, self.node);
     if (mine === undefined || mine.state === 'clean' || mine.pool !== self.pool) return;
-    if (mayBeRead(volume, mine)) return;
+    if (mayBeRead(volume, mine) || held.has(layer.id)) return;
     const alive = cleanReplicas(layer).filter((r) => isUp(nodes, r.node));
     const rank = (r: Replica) => Number(r.damage === undefined) * 2 + Number(r.node === authority);
     const sources = alive.sort((a, b) => rank(b) - rank(a)).map((r) => r.node);
@@ -122,9 +127,13 @@ function merges(volume: Volume, self: { node: NodeName }, nodes: readonly NodeVi
   return busy || !hasInputs(volume, merge) ? [] : [{ kind: 'merge', into: merge.into }];
 }
 
-function deletions(volume: Volume, self: { node: NodeName; pool: string }): Job[] {
+function deletions(
+  volume: Volume,
+  self: { node: NodeName; pool: string },
+  held: ReadonlySet<LayerId>,
+): Job[] {
   const layers = volume.garbage
-    .filter((g) => isDeletable(volume, g.afterEpoch))
+    .filter((g) => isDeletable(volume, g.afterEpoch) && !held.has(g.layer))
     .filter((g) => g.holders.some((h) => h.node === self.node && h.pool === self.pool))
     .map(({ layer, epoch }) => ({ layer, epoch }));
   return layers.length === 0 ? [] : [{ kind: 'delete', layers }];

@@ -5,6 +5,7 @@
  */
 import { addReplica } from '../volume/copies.ts';
 import { soundReplicas } from '../volume/damage.ts';
+import { isTooLong, mergeableRuns, mergeExcess } from '../volume/marks.ts';
 import { abandonMerge, beginMerge, completeMerge, hasInputs } from '../volume/merge.ts';
 import { hasRoom } from '../volume/placement.ts';
 import { copiesWanted } from '../volume/policy.ts';
@@ -15,6 +16,9 @@ import type { Step } from './repair.ts';
 /** A merge brings the chain down to this part of what the policy allows. */
 const shortenTo = 0.5;
 
+/** The least part of the lower layer that the upper one must hold to be merged for its space. */
+const worthMerging = 1 / 4;
+
 /** The next step of merging, or null. `newId` names the result of a merge that begins. */
 export function mergeStep(
   volume: Volume,
@@ -23,6 +27,7 @@ export function mergeStep(
   const { merge } = volume;
   const up = (node: NodeName) => view.nodes.some((n) => n.name === node && n.lease !== null);
   if (merge === null) return beginStep(volume, view, up);
+  if (merge.below === true) return null;
   if (merge.replicas.some((r) => !up(r.node))) {
     return {
       text: `the merge into ${merge.into} is given up: one of its nodes is down`,
@@ -61,9 +66,8 @@ function beginStep(
   up: (node: NodeName) => boolean,
 ): Step | null {
   if (volume.tail.phase !== 'idle' && volume.tail.phase !== 'open') return null;
-  if (volume.chain.length <= volume.policy.maxLayers) return null;
-  const plan = cheapestPlan(volume, up);
-  if (plan === null) return gatherStep(volume, view.nodes);
+  const plan = isTooLong(volume) ? cheapestPlan(volume, up) : loosePlan(volume, up);
+  if (plan === null) return isTooLong(volume) ? gatherStep(volume, view.nodes) : null;
   const { run, builder } = plan;
   return {
     text: `layers ${run.map((l) => l.epoch).join(', ')} are being merged on ${builder.node}`,
@@ -90,12 +94,14 @@ function gatherStep(volume: Volume, nodes: readonly NodeView[]): Step | null {
   const [best] = nodes
     .filter((n) => n.lease !== null && hasRoom(n) && heldBy(n.name) > 0)
     .sort((a, b) => heldBy(b.name) - heldBy(a.name) || (a.name < b.name ? -1 : 1));
-  const layer = chain.find(
-    (l, i) =>
-      best !== undefined &&
-      replicaOn(l, best.name) === undefined &&
-      [chain[i - 1], chain[i + 1]].some((n) => n !== undefined && replicaOn(n, best.name)),
-  );
+  const layer = mergeableRuns(volume)
+    .flatMap((run) => run.map((l, i) => ({ l, beside: [run[i - 1], run[i + 1]] })))
+    .find(
+      ({ l, beside }) =>
+        best !== undefined &&
+        replicaOn(l, best.name) === undefined &&
+        beside.some((n) => n !== undefined && replicaOn(n, best.name)),
+    )?.l;
   if (best === undefined || layer === undefined) return null;
   return {
     text: `layer ${layer.epoch} is copied to ${best.name}: it is merged there with its neighbour`,
@@ -105,20 +111,46 @@ function gatherStep(volume: Volume, nodes: readonly NodeView[]): Step | null {
 
 /**
  * The adjacent layers whose merge moves the fewest bytes and shortens the chain to where it should
- * be, or as near to that as runs allow that one live node holds whole.
+ * be, or as near to that as runs allow that one live node holds whole. While somebody writes, each
+ * merge ends with a roll, which adds a layer: the two newest alone would be merged again and again.
  */
 function cheapestPlan(volume: Volume, up: (node: NodeName) => boolean): Plan | null {
   const keep = Math.max(2, Math.floor(volume.policy.maxLayers * shortenTo));
-  for (let length = volume.chain.length - keep + 1; length >= 2; length -= 1) {
+  const runs = mergeableRuns(volume);
+  const newest = volume.tail.phase === 'open' ? volume.chain.at(-1) : undefined;
+  for (let length = mergeExcess(volume) + 2 - keep; length >= 2; length -= 1) {
     const plans: (Plan & { bytes: number })[] = [];
-    for (let i = 0; i + length <= volume.chain.length; i += 1) {
-      const run = volume.chain.slice(i, i + length);
+    for (const run of runs.flatMap((r) => windows(r, length))) {
+      if (length === 2 && run.at(-1) === newest) continue;
       const builder = builderOf(volume, run, up);
       const bytes = run.reduce((sum, l) => sum + (l.bytes ?? 0), 0);
       if (builder !== null) plans.push({ run, builder, bytes });
     }
     const [best] = plans.sort((a, b) => a.bytes - b.bytes);
     if (best !== undefined) return best;
+  }
+  return null;
+}
+
+/** Every run of so many neighbours. */
+function windows<T>(of: readonly T[], length: number): T[][] {
+  const count = Math.max(0, of.length - length + 1);
+  return Array.from({ length: count }, (_, i) => of.slice(i, i + length));
+}
+
+/**
+ * A layer that nothing keeps apart from the next one any more, and that one: what both hold comes
+ * back as space. Both are copied for it, so a small layer on a large one waits for the chain to be
+ * too long.
+ */
+function loosePlan(volume: Volume, up: (node: NodeName) => boolean): Plan | null {
+  const loose = volume.loose ?? [];
+  for (const run of mergeableRuns(volume).flatMap((r) => windows(r, 2))) {
+    const [lower, upper] = run;
+    if (lower === undefined || !loose.includes(lower.id)) continue;
+    if ((upper?.bytes ?? 0) < (lower.bytes ?? 0) * worthMerging) continue;
+    const builder = builderOf(volume, run, up);
+    if (builder !== null) return { run, builder };
   }
   return null;
 }

@@ -4,6 +4,8 @@
  */
 
 import { errorText } from '../errors.ts';
+import { isNameless } from '../volume/delete.ts';
+import { withClonesNoted } from './recover-clones.ts';
 import { clusterOf } from './recover-order.ts';
 import type { Candidate, RecoverPlan, Situation, VolumePlan } from './recover-types.ts';
 import { planVolume } from './recover-volume.ts';
@@ -12,7 +14,9 @@ import { planVolume } from './recover-volume.ts';
 export function planRecovery(situation: Situation): RecoverPlan {
   const byVolume = Map.groupBy(situation.candidates, (c) => c.volume.id);
   const planned = [...byVolume.values()].map((c) => planOrGiveUp(c, situation));
-  const volumes = withUniqueNames(planned).sort((a, b) => a.name.localeCompare(b.name));
+  const volumes = withUniqueNames(withClonesNoted(planned)).sort((a, b) =>
+    a.name.localeCompare(b.name),
+  );
   const silent = [...new Set(situation.silent.map((s) => s.node))];
   const away = situation.silent.map(
     ({ node, why }) =>
@@ -66,7 +70,7 @@ function foreign({ store, candidates }: Situation, silent: readonly string[]): s
 /** A name is taken once: of two volumes the one that changed last keeps it. */
 function withUniqueNames(plans: readonly VolumePlan[]): VolumePlan[] {
   const taken = new Map<string, VolumePlan>();
-  const lives = ({ record }: VolumePlan) => record !== null && record.tail.phase !== 'deleting';
+  const lives = ({ record }: VolumePlan) => record !== null && !isNameless(record);
   const first = [...plans].sort(
     (a, b) => Number(b.unchanged) - Number(a.unchanged) || b.epoch - a.epoch,
   );

@@ -1,4 +1,5 @@
 import type { Endpoint } from '../api/service.ts';
+import { repairRests } from '../cluster/repair-policy.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
 import type { StoreChange } from '../store/store.ts';
 import { attach, detach } from '../volume/attach.ts';
@@ -9,7 +10,9 @@ import { Background, type BackgroundOptions } from './background.ts';
 import { ConsumerSizes } from './consumer-sizes.ts';
 import type { Context } from './context.ts';
 import { Devices } from './devices.ts';
+import { mayBeAttachedTo } from './drain-node.ts';
 import { untilForwardedSettled } from './force-detach.ts';
+import { Kin } from './kin.ts';
 import { Leisure } from './leisure.ts';
 import { reportUnknownFiles } from './unknown-files.ts';
 import { VolumeWorker } from './volume-worker.ts';
@@ -40,6 +43,7 @@ export class Agent {
   readonly #unsubscribe: (() => void)[] = [];
   readonly #told = new Map<string, { name: string; text: string }>();
   readonly #leisure = new Leisure(() => this.#kickAll());
+  readonly #kin: Kin;
   #sparesPlanned = false;
   #started = false;
 
@@ -48,6 +52,7 @@ export class Agent {
     this.#limit = limit;
     this.devices = new Devices(this);
     this.consumers = new ConsumerSizes(context, (id) => this.worker(id));
+    this.#kin = new Kin((id) => context.store.volume(id)?.value);
   }
 
   /** Adopts what runs on this node and begins to follow the records. */
@@ -130,12 +135,16 @@ export class Agent {
     this.#kickAll();
   }
 
-  /** Records an attachment of this host and resolves when its endpoint serves. */
-  async attach(id: string, signal: AbortSignal): Promise<Endpoint> {
+  /**
+   * Records an attachment of this host and resolves when its endpoint serves.
+   * @param recorded called as soon as the record has the attachment.
+   */
+  async attach(id: string, signal: AbortSignal, recorded?: () => void): Promise<Endpoint> {
     const { self, environment, engine } = this.context;
     const worker = this.worker(id);
     const session = environment.randomId();
     const since = environment.now();
+    mayBeAttachedTo(this.context.nodes(), self.node, worker.volume);
     if (worker.volume?.tail.phase === 'idle') {
       // Nobody serves it: this node would have to, so whether it can is known before it promises.
       placeMembers(worker.volume, self.node, this.context.nodes(), new Set());
@@ -146,6 +155,7 @@ export class Agent {
     const mine = attachmentOn(changed, self.node);
     if (mine === undefined) throw new HyperscaleError('internal', 'the attachment is not there');
     worker.kick();
+    recorded?.();
     await worker.waitUntil(() => {
       const { volume } = worker;
       const now = volume && attachmentOn(volume, self.node);
@@ -186,6 +196,7 @@ export class Agent {
       limit: this.#limit,
       givenUp: () => this.#givenUp(),
       leisure: this.#leisure,
+      workerOf: (volume) => this.worker(volume),
     });
     const entry = { worker, background };
     this.#entries.set(id, entry);
@@ -201,6 +212,10 @@ export class Agent {
     const { worker, background } = this.#entry(change.id);
     worker.changed();
     background.kick();
+    for (const kin of this.#kin.of(change.id, change.volume?.value ?? null)) {
+      this.#entry(kin).worker.kick();
+      this.#entry(kin).background.kick();
+    }
     this.#refillSpares();
     this.devices.settle(change.id);
     this.consumers.changed(change.id, change.volume?.value ?? null);
@@ -273,10 +288,11 @@ export class Agent {
     }
   }
 
-  /** Nodes that have been down for longer than the repair delay. */
+  /** Nodes that have been down for longer than the repair delay, unless too many are. */
   #givenUp(): Set<string> {
     const { environment, repairDelayMs } = this.context;
     const now = environment.monotonic();
+    if (repairRests(this.context.nodes())) return new Set();
     return new Set(
       [...this.#down].filter(([, since]) => now - since >= repairDelayMs).map(([name]) => name),
     );

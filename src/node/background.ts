@@ -1,36 +1,44 @@
 import type { Work } from '../api/service.ts';
 import { coordinatorOf } from '../cluster/coordinator.ts';
+import { flattenStep } from '../cluster/flatten.ts';
 import { isLeisurely, type Job, jobsFor } from '../cluster/jobs.ts';
 import { mergeStep } from '../cluster/merge.ts';
 import { repairStep } from '../cluster/repair.ts';
+import { sharingStep } from '../cluster/sharing.ts';
 import { damageStep } from '../cluster/verify-damage.ts';
 import type { Progress } from '../engine/layer-content.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
+import type { Versioned } from '../store/store.ts';
 import { recordManifest } from '../volume/copies.ts';
 import { collectGarbage, isGone } from '../volume/delete.ts';
-import { recordMergeBuilt } from '../volume/merge.ts';
-import { cleanReplicas } from '../volume/queries.ts';
-import type { Volume } from '../volume/types.ts';
+import { assertStep } from '../volume/invariants.ts';
+import { type Dependant, dependantsOf, goesOnFrom, layersBelow } from '../volume/lineage.ts';
+import { clonesOf } from '../volume/marks.ts';
+import { replicaOn } from '../volume/queries.ts';
+import type { SealedLayer, Volume } from '../volume/types.ts';
+import { buildMerge } from './build-merge.ts';
 import { syncExports } from './exports.ts';
 import { failureLevel } from './failure-level.ts';
 import { fenceHere } from './fence-here.ts';
-import { layerKey } from './layer-key.ts';
 import type { Leisure } from './leisure.ts';
 import { mendCopy } from './mend.ts';
 import { paced } from './scrub-pace.ts';
-import { checkOwnCopy } from './verify-copy.ts';
+import { SharedReaders } from './shared-readers.ts';
 import type { VolumeWorker } from './volume-worker.ts';
 import type { WorkList } from './work-list.ts';
 
 const firstRetryMs = 500;
 const lastRetryMs = 10_000;
 const unexportTimeoutMs = 5_000;
+/** How often heads of clones are asked whether they still read what waits to be deleted. */
+const heldLookMs = 5_000;
 
 export type BackgroundOptions = {
   work: WorkList;
   /** Runs jobs of all volumes of this node, a few at a time. */
   limit: <T>(job: () => Promise<T>) => Promise<T>;
   givenUp: () => ReadonlySet<string>;
+  workerOf: (volume: string) => VolumeWorker;
   /** Whose turn it is with what can wait. */
   leisure: Leisure;
 };
@@ -43,9 +51,12 @@ export class Background {
   #running = false;
   #again = false;
   #failures = 0;
+  #cancelLook: () => void = () => undefined;
+  readonly #readers: SharedReaders;
 
   constructor(worker: VolumeWorker, options: BackgroundOptions) {
     this.#worker = worker;
+    this.#readers = new SharedReaders(worker.context);
     this.#options = options;
   }
 
@@ -56,6 +67,7 @@ export class Background {
   }
 
   end(): void {
+    this.#cancelLook();
     this.#abort.abort();
   }
 
@@ -86,9 +98,11 @@ export class Background {
       const volume = this.#worker.volume;
       if (volume === undefined) return;
       if (await this.#removeWhenGone()) return;
-      await syncExports(this.#worker, volume);
+      const dependants = this.#dependants(volume);
+      const held = await this.#readers.held(volume, notOffered(volume, context.self.node));
+      await syncExports(this.#worker, volume, dependants, held);
       const { leisure } = this.#options;
-      const job = this.#nextJob(volume);
+      const job = this.#nextJob(volume, held);
       if (job !== undefined) {
         // Before a file goes because of a record, that record is kept here.
         await this.#worker.sidecar.keep();
@@ -99,6 +113,10 @@ export class Background {
         this.#again = true;
       } else if (await this.#coordinate()) {
         this.#again = true;
+      } else if (held.size > 0) {
+        // Whether a head still reads them is not always told by a record.
+        this.#cancelLook();
+        this.#cancelLook = context.environment.after(heldLookMs, () => this.kick());
       }
       this.#failures = 0;
     } catch (error) {
@@ -112,9 +130,9 @@ export class Background {
   }
 
   /** The most urgent job; one that can wait only when there is no other, and its turn is free. */
-  #nextJob(volume: Volume): Job | undefined {
+  #nextJob(volume: Volume, held: ReadonlySet<string>): Job | undefined {
     const { self, nodes } = this.#worker.context;
-    const jobs = jobsFor(volume, self, nodes());
+    const jobs = jobsFor(volume, self, nodes(), held);
     const urgent = jobs.find((job) => !this.#isLeisurely(job));
     return urgent ?? (this.#options.leisure.free ? jobs[0] : undefined);
   }
@@ -157,18 +175,57 @@ export class Background {
   /** Plans copies and merges, if this node is the one that plans. */
   async #coordinate(): Promise<boolean> {
     const { context, id } = this.#worker;
-    const volume = this.#worker.volume;
-    if (volume === undefined || !context.leasesKnown()) return false;
+    const record = context.store.volume(id);
+    if (record === undefined || !context.leasesKnown()) return false;
+    const volume = record.value;
     const nodes = context.nodes();
     if (coordinatorOf(volume, nodes) !== context.self.node) return false;
+    const dependants = this.#dependants(volume);
+    const newId = context.environment.randomId;
+    const tidying = sharingStep(volume, await this.#goneClones(volume));
     const step =
+      tidying ??
       damageStep(volume, nodes) ??
-      repairStep(volume, { nodes, givenUp: this.#options.givenUp() }) ??
-      mergeStep(volume, { nodes, newId: context.environment.randomId });
+      repairStep(volume, { nodes, givenUp: this.#options.givenUp(), dependants }) ??
+      flattenStep(volume, this.#below(volume), { nodes, newId }) ??
+      mergeStep(volume, { nodes, newId });
     if (step === null) return false;
-    await this.#worker.change(step.apply);
+    if (tidying === null) await this.#worker.change(step.apply);
+    else if (!(await this.#changeAt(record, step.apply))) return true;
     context.events.emit('volume.repair', `Volume ${volume.name}: ${step.text}.`, { volume: id });
     return true;
+  }
+
+  /** Only while the record is this one: of a later one other clones may go on, with the same ids. */
+  async #changeAt(record: Versioned<Volume>, step: (volume: Volume) => Volume): Promise<boolean> {
+    const { store, environment } = this.#worker.context;
+    const next = step(record.value);
+    assertStep(record.value, next);
+    const operation = environment.randomId();
+    return (await store.swap(record, { ...next, operation })) !== undefined;
+  }
+
+  #dependants(volume: Volume): Dependant[] {
+    const { store } = this.#worker.context;
+    return dependantsOf(volume, (id) => store.volume(id)?.value);
+  }
+
+  #below(volume: Volume): SealedLayer[] {
+    const { store } = this.#worker.context;
+    const below = layersBelow(volume, (id) => store.volume(id)?.value) ?? [];
+    return below.map(({ layer }) => layer);
+  }
+
+  /** Clones that go on from this record no longer, by the store itself: the cache may lag. */
+  async #goneClones(volume: Volume): Promise<string[]> {
+    const { store } = this.#worker.context;
+    const gone: string[] = [];
+    for (const clone of clonesOf(volume)) {
+      if (goesOnFrom(store.volume(clone.volume)?.value, volume.id)) continue;
+      const now = await store.readVolume(clone.volume);
+      if (!goesOnFrom(now?.value, volume.id)) gone.push(clone.volume);
+    }
+    return gone;
   }
 
   async #perform(job: Job): Promise<void> {
@@ -209,37 +266,11 @@ export class Background {
           return;
         }
         case 'merge':
-          return this.#merge(job.into);
+          return buildMerge(this.#worker, job.into, this.#options.workerOf, signal);
         case 'delete':
           return this.#delete(job.layers);
       }
     });
-  }
-
-  async #merge(into: string): Promise<void> {
-    const { context, id, volume } = this.#worker;
-    const merge = volume?.merge;
-    if (volume === undefined || merge?.into !== into) return;
-    const run = volume.chain.filter((l) => merge.layers.includes(l.id));
-    const top = run.at(-1);
-    if (top === undefined) return;
-    const key = { volume: id, layer: into, epoch: top.epoch };
-    // What is wrong in an input would be right in the result, which gets a manifest of its own.
-    for (const layer of run) await checkOwnCopy(this.#worker, layer, this.#abort.signal, 'a merge');
-    // A result that is there is complete and stays: that it is here may have been recorded by a swap
-    // whose answer was lost, or may be yet.
-    await context.engine.layers.merge(
-      run.map((l) => layerKey(id, l)),
-      key,
-      top.sizeBytes,
-      this.#abort.signal,
-    );
-    const made = await context.content.manifest(key, this.#abort.signal);
-    const targets = cleanReplicas(top)
-      .filter((r) => r.node !== context.self.node)
-      .map(({ node, pool }) => ({ node, pool }));
-    const proof = { root: made.root, bytes: made.allocatedBytes };
-    await this.#worker.change((v) => recordMergeBuilt(v, into, proof, targets));
   }
 
   /** Acknowledged writes that an operator went on without are put aside, never deleted. */
@@ -267,6 +298,16 @@ export class Background {
     const ids = layers.map((l) => l.layer);
     await this.#worker.change((v) => collectGarbage(v, context.self.node, ids));
   }
+}
+
+/** Layers whose copies here are not to be read, and are to be changed or deleted. */
+function notOffered(volume: Volume, node: string): string[] {
+  const deleted = volume.garbage.filter((g) => g.holders.some((h) => h.node === node));
+  const unclean = volume.chain.filter((l) => {
+    const mine = replicaOn(l, node);
+    return mine !== undefined && mine.state !== 'clean';
+  });
+  return [...deleted.map((g) => g.layer), ...unclean.map((l) => l.id)];
 }
 
 /** The layer that a job is shown under: of several to be deleted, the first. */

@@ -4,8 +4,10 @@
  */
 import type { HeadState } from '../engine/engine.ts';
 import { damagedButRead, soundReplicas } from '../volume/damage.ts';
+import { sharedRacks } from '../volume/domains.ts';
 import { limitsOf, sameLimits } from '../volume/limits.ts';
-import { mustLeave, placeMembers } from '../volume/placement.ts';
+import { isDraining, mustLeave, placeMembers } from '../volume/placement.ts';
+import { copiesWanted } from '../volume/policy.ts';
 import {
   attachmentOn,
   cleanReplicas,
@@ -19,6 +21,7 @@ import type {
   NodeName,
   NodeView,
   RollReason,
+  SealedLayer,
   UnsealedLayer,
   Volume,
 } from '../volume/types.ts';
@@ -31,6 +34,8 @@ export type LocalView = {
   openLayerBurnt: boolean;
   /** `epoch`: the one in which the head's host last told the gateway; null when not known. */
   proxy: { session: string; headNode: NodeName; epoch: number | null } | null;
+  /** The session for which a socket stands here, with a proxy or still without. */
+  listening: string | null;
   gateways: string[];
   /** Peers whose replica server failed or answered an error. */
   failed: ReadonlySet<NodeName>;
@@ -62,6 +67,8 @@ export type Duty =
 
 export type Situation = {
   volume: Volume;
+  /** Layers of other records that it shows below its own; null while they are not known here. */
+  below?: readonly SealedLayer[] | null;
   self: Self;
   nodes: readonly NodeView[];
   local: LocalView;
@@ -91,6 +98,7 @@ function staleProcess({ volume, self, local }: Situation): Duty | null {
     const moved = tail.phase === 'open' && tail.layer.writer !== proxy.headNode;
     if (mine?.session !== proxy.session || moved) return { kind: 'stop-proxy' };
   }
+  if (local.listening !== null && local.listening !== mine?.session) return { kind: 'stop-proxy' };
   const sessions = volume.attachments.map((a) => a.session);
   // A gateway outlives heads: other hosts' proxies would not learn of another one.
   const serving = writerOf(volume) === self.node;
@@ -185,7 +193,7 @@ function writerDuty(situation: Situation, layer: UnsealedLayer): Duty | null {
  * could take over.
  */
 function mustEvict(
-  { volume, self, nodes, local }: Situation,
+  { volume, below, self, nodes, local }: Situation,
   layer: UnsealedLayer,
   head: HeadState,
 ) {
@@ -197,7 +205,7 @@ function mustEvict(
   if (others.some((m) => failed.has(m.node) || rebooted(m))) return true;
   return head.sealed.some(({ layer: id, from }) => {
     if (from === null || !failed.has(from)) return false;
-    const sealed = volume.chain.find((l) => l.id === id);
+    const sealed = [...(below ?? []), ...volume.chain].find((l) => l.id === id);
     return (
       sealed !== undefined &&
       cleanReplicas(sealed).some(
@@ -223,7 +231,7 @@ function mayReadDamaged({ volume, nodes, local }: Situation): boolean {
 
 /** Changes that can wait for a quiet moment: a fuller write set, local reads, a shorter chain. */
 function worthwhileRoll(
-  { volume, self, nodes, local }: Situation,
+  { volume, below = [], self, nodes, local }: Situation,
   layer: UnsealedLayer,
   head: HeadState,
 ): RollReason | null {
@@ -232,17 +240,42 @@ function worthwhileRoll(
   const full = nodes.filter((n) => n.lease !== null && mustLeave(n)).map((n) => n.name);
   if (layer.members.some((m) => m.node !== self.node && full.includes(m.node))) return 'no-space';
   if (possible.length > layer.members.length) return 'add-member';
-  const remote = head.sealed.filter((s) => s.from !== null);
-  const nowLocal = (id: string) => {
-    const sealed = volume.chain.find((l) => l.id === id);
-    return sealed !== undefined && replicaOn(sealed, self.node)?.state === 'clean';
-  };
-  if (remote.length > 0 && remote.every((s) => nowLocal(s.layer))) return 'localise';
-  const ids = new Set(volume.chain.map((l) => l.id));
-  if (head.sealed.some((s) => !ids.has(s.layer))) return 'merged';
+  // As many as before its policy asked for fewer; each write waits for all of them.
+  if (layer.members.length > copiesWanted(volume.policy)) return 'retype';
+  if (possible.length === layer.members.length) {
+    const better = betterPlaced(nodes, layer.members, possible);
+    if (better !== null) return better;
+  }
+  if (below !== null) {
+    const seen = new Map([...below, ...volume.chain].map((l) => [l.id, l]));
+    const cleanOn = (id: string, node: NodeName) => {
+      const sealed = seen.get(id);
+      return sealed !== undefined && replicaOn(sealed, node)?.state === 'clean';
+    };
+    const remote = head.sealed.filter((s) => s.from !== null);
+    if (remote.length > 0 && remote.every((s) => cleanOn(s.layer, self.node))) return 'localise';
+    if (head.sealed.some((s) => !seen.has(s.layer))) return 'merged';
+    // Another record decides of these copies: one that is offered no more waits until it is not read.
+    const offered = (s: HeadState['sealed'][number]) => cleanOn(s.layer, s.from ?? self.node);
+    const shared = new Set(below.map((l) => l.id));
+    if (head.sealed.some((s) => shared.has(s.layer) && !offered(s))) return 'merged';
+  }
   // Files wait to be deleted until no head can have them open.
   if (volume.garbage.some((g) => g.afterEpoch >= layer.epoch)) return 'merged';
   return null;
+}
+
+/** Why other members would be better than those that there are, or null. */
+function betterPlaced(
+  nodes: readonly NodeView[],
+  members: readonly Member[],
+  possible: readonly Member[],
+): RollReason | null {
+  const views = (list: readonly Member[]) =>
+    list.flatMap((m) => nodes.find((n) => n.name === m.node) ?? []);
+  const [now, then] = [views(members), views(possible)];
+  if (then.filter(isDraining).length < now.filter(isDraining).length) return 'drain';
+  return sharedRacks(then) < sharedRacks(now) ? 'spread' : null;
 }
 
 function consumerDuty(situation: Situation, layer: UnsealedLayer): Duty | null {

@@ -1,5 +1,6 @@
 import type { LayerKey, LayerSource, PeerExport } from '../engine/engine.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
+import { layersSeen } from '../volume/lineage.ts';
 import { cleanReplicas, replicaOn } from '../volume/queries.ts';
 import type { SealedLayer, Volume } from '../volume/types.ts';
 import { layerKey } from './layer-key.ts';
@@ -9,18 +10,26 @@ import type { VolumeWorker } from './volume-worker.ts';
 const serveTimeoutMs = 2_000;
 
 /**
- * Where each sealed layer is read from: this node's file, or one live peer
- * that has been asked to export it.
+ * Where each sealed layer that the volume shows is read from, its own and those of the records that
+ * it was cloned from: this node's file, or one live peer that has been asked to export it.
  * @throws `unavailable` when a layer has no clean copy on a live node.
  */
 export async function findSources(worker: VolumeWorker, volume: Volume): Promise<LayerSource[]> {
+  const seen = layersSeen(volume, (id) => worker.context.store.volume(id)?.value);
+  if (seen === null) {
+    throw new HyperscaleError(
+      'unavailable',
+      `what volume ${volume.name} was cloned from is not known here (${volume.parent?.volume})`,
+      { hint: 'Nothing to do when it was cloned just now; else: hscli cluster fsck.' },
+    );
+  }
   return Promise.all(
-    volume.chain.map(async (layer) => {
-      const key = layerKey(volume.id, layer);
+    seen.map(async ({ home, layer }) => {
+      const key = layerKey(home.id, layer);
       if (replicaOn(layer, worker.context.self.node)?.state === 'clean') {
         return { layer: key, local: true, peers: [] };
       }
-      const from = await serveFromPeer(worker, volume, layer, key);
+      const from = await serveFromPeer(worker, home, layer, key);
       return { layer: key, local: false, peers: [exportOf(worker, from)] };
     }),
   );

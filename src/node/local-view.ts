@@ -16,6 +16,7 @@ export async function localView(worker: VolumeWorker, volume: Volume): Promise<L
       headNode: worker.proxy.headNode,
       epoch: worker.proxy.epoch,
     },
+    listening: worker.listening,
     gateways: [...worker.gateways.keys()],
     failed: worker.failed(),
     avoid: worker.avoided(),

@@ -77,6 +77,7 @@ async function closeHere(worker: VolumeWorker, { layer }: LayerKey): Promise<voi
 /** The container is as long as the volume was when the layer was made. */
 function sizeOf(worker: VolumeWorker, job: { layer: string; ofMerge: boolean }): number {
   const volume = worker.volume;
+  if (job.ofMerge && volume?.merge?.below === true && volume.parent) return volume.parent.sizeBytes;
   const id = job.ofMerge ? volume?.merge?.layers.at(-1) : job.layer;
   const layer = volume?.chain.find((l) => l.id === id);
   if (layer === undefined) {

@@ -20,6 +20,7 @@ import { withDeadline } from './deadline.ts';
 import type { Device } from './devices.ts';
 import { fenceHere } from './fence-here.ts';
 import { servesNot } from './force-detach.ts';
+import { GroupSeals } from './group-snapshot.ts';
 import { inspectHere } from './inspect.ts';
 import { quarantineHere } from './inspect-quarantine.ts';
 import { makeLayer } from './make-layer.ts';
@@ -40,10 +41,12 @@ export class PeerCalls implements PeerService {
   readonly #agent: Agent;
   readonly #context: Context;
   readonly #verifying = new Serial();
+  readonly #groupSeals: GroupSeals;
 
   constructor(agent: Agent) {
     this.#agent = agent;
     this.#context = agent.context;
+    this.#groupSeals = new GroupSeals(agent);
   }
 
   async prepareLayer(
@@ -146,6 +149,11 @@ export class PeerCalls implements PeerService {
     return this.#within(endpointTimeoutMs, (signal) => worker.roll({ reason: 'seal' }, signal));
   }
 
+  async groupSeal(request: Parameters<PeerService['groupSeal']>[0]): Promise<{ kept: boolean }> {
+    this.#mustExist(request.volume);
+    return this.#groupSeals.step(request);
+  }
+
   extend({ volume, sizeBytes }: { volume: string; sizeBytes: number }): Promise<void> {
     this.#mustExist(volume);
     const worker = this.#agent.worker(volume);
@@ -180,7 +188,10 @@ export class PeerCalls implements PeerService {
 
   makeDevice(request: { volume: string; name?: string }): Promise<Device> {
     this.#mustExist(request.volume);
-    return this.#agent.devices.make(request.volume, request.name);
+    const { volume, name } = request;
+    return this.#within(endpointTimeoutMs, (signal) =>
+      this.#agent.devices.make(volume, name, signal),
+    );
   }
 
   async removeDevice(request: { volume: string; force: boolean }): Promise<void> {

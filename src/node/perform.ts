@@ -12,6 +12,7 @@ import { prepare } from './prepare-roll.ts';
 import { syncSessions } from './sessions.ts';
 import { completeTakeOver } from './take-over.ts';
 import type { VolumeWorker } from './volume-worker.ts';
+import { whileAttached } from './while-attached.ts';
 
 /** A graceful end of a head that takes longer than this is not waited for. */
 const closeTimeoutMs = 5_000;
@@ -35,6 +36,7 @@ export async function performDuty(worker: VolumeWorker, duty: Duty): Promise<voi
       return dropSocketWhenUnused(worker);
     case 'stop-proxy': {
       const { proxy } = worker;
+      worker.listensFor(null);
       worker.setProxy(null);
       await proxy?.handle.kill();
       return dropSocketWhenUnused(worker);
@@ -109,7 +111,7 @@ async function closeVolume(worker: VolumeWorker): Promise<void> {
   await dropSocketWhenUnused(worker);
 }
 
-/** Forwards to the head's gateway; a proxy that does so already goes on. */
+/** Forwards to the head's gateway, which is asked for while the first proxy gets ready. */
 async function startProxy(
   worker: VolumeWorker,
   duty: { headNode: string; session: string; epoch: number },
@@ -119,18 +121,25 @@ async function startProxy(
   const address = worker.context.nodes().find((n) => n.name === headNode)?.address ?? '';
   const { proxy } = worker;
   const before = proxy?.handle.spec.address === address ? proxy.handle.spec.port : null;
-  const { port, sizeBytes } = await peers
+  const where = peers
     .of(headNode, { timeoutMs: gatewayTimeoutMs })
-    .openGateway({ volume: worker.id, session, port: before });
-  const same = port === before && sizeBytes === proxy?.handle.spec.sizeBytes;
-  if (proxy !== null && worker.proxy === proxy && same) {
-    worker.proxyIsRight(epoch);
-    return;
+    .openGateway({ volume: worker.id, session, port: before })
+    .then((gateway) => ({ volume: worker.id, session, address, headNode, ...gateway }));
+  if (proxy !== null) {
+    // One that is there already may go on.
+    const { port, sizeBytes } = await where;
+    const same = port === before && sizeBytes === proxy.handle.spec.sizeBytes;
+    if (worker.proxy === proxy && same) {
+      worker.proxyIsRight(epoch);
+      return;
+    }
+    worker.setProxy(null);
+    await proxy.handle.kill();
   }
-  worker.setProxy(null);
-  await proxy?.handle.kill();
-  const spec = { volume: worker.id, session, address, port, headNode, sizeBytes };
-  const handle = await engine.startProxy(spec);
+  const listens = () => worker.listensFor(session);
+  const handle = await whileAttached(worker, session, (signal) =>
+    engine.startProxy(worker.id, where, listens, signal),
+  );
   worker.setProxy({ handle, headNode, session, epoch });
   worker.proxyIsRight(epoch);
 }

@@ -1,4 +1,6 @@
+import type { ChangeService } from '../api/change-service.ts';
 import type { DeviceService } from '../api/device-service.ts';
+import type { ImageService } from '../api/image-service.ts';
 import type { OperatorService } from '../api/operator-service.ts';
 import type {
   Endpoint,
@@ -8,6 +10,7 @@ import type {
   PeerService,
   Work,
 } from '../api/service.ts';
+import type { SnapshotService } from '../api/snapshot-service.ts';
 import type { Verification } from '../cluster/verify.ts';
 import { HyperscaleError } from '../errors.ts';
 import type { Recovery } from '../recovery/recovery.ts';
@@ -25,21 +28,21 @@ import {
   limitsOf,
   policyLimits,
 } from '../volume/limits.ts';
-import { hasRoom } from '../volume/placement.ts';
-import { copiesWanted } from '../volume/policy.ts';
 import { attachmentOn, writerOf } from '../volume/queries.ts';
 import { stopWaiting } from '../volume/retire.ts';
+import { withoutSnapshots } from '../volume/snapshots.ts';
 import type { NodeView, Policy, Volume } from '../volume/types.ts';
 import type { Agent } from './agent.ts';
+import { Changes } from './changes.ts';
 import type { Context } from './context.ts';
 import { HostDevices } from './device-service.ts';
 import { extendVolume } from './extend-volume.ts';
+import { findVolume } from './find-volume.ts';
 import { Operator } from './operator.ts';
 import { PeerCalls } from './peer-calls.ts';
+import { assertRoomForVolume } from './room-for-volume.ts';
+import { Snapshots } from './snapshots.ts';
 import { checksumsRecorded, verifyVolume } from './verify.ts';
-
-/** Every node keeps all records in memory, about 3 KiB each. */
-const maxVolumes = 20_000;
 
 /** What one node's daemon does for the API. */
 export class Service implements NodeService {
@@ -47,11 +50,15 @@ export class Service implements NodeService {
   readonly version: string;
   readonly operator: OperatorService;
   readonly devices: DeviceService;
+  readonly snapshots: SnapshotService;
+  readonly changes: ChangeService;
   readonly peer: PeerService;
   readonly recovery: Recovery | null;
   /** Set by the daemon, which knows this node's libvirt. */
   moves: VmMoves | null = null;
   vms: VmDisks | null = null;
+  /** Set by the daemon, which knows this node's pool. */
+  images: ImageService | null = null;
   readonly #agent: Agent;
   readonly #context: Context;
 
@@ -69,6 +76,8 @@ export class Service implements NodeService {
     this.peer = new PeerCalls(agent);
     this.#newVolumeId = newVolumeId;
     this.devices = new HostDevices(agent);
+    this.snapshots = new Snapshots(agent, this.peer, newVolumeId);
+    this.changes = new Changes(agent);
     this.operator = new Operator(agent, retirement);
     this.#retirement = retirement;
     this.recovery = recovery;
@@ -97,14 +106,7 @@ export class Service implements NodeService {
   }
 
   volume(idOrName: string): Versioned<Volume> {
-    const { store } = this.#context;
-    const found = store.volumeNamed(idOrName) ?? store.volume(idOrName);
-    if (found === undefined) {
-      throw new HyperscaleError('not-found', `there is no volume ${JSON.stringify(idOrName)}`, {
-        hint: 'List them with: hscli volume list',
-      });
-    }
-    return found;
+    return findVolume(this.#context.store, idOrName);
   }
 
   async createVolume(request: {
@@ -114,22 +116,7 @@ export class Service implements NodeService {
     limits: LimitsChange;
   }): Promise<Volume> {
     const limits = changedLimits(policyLimits(request.policy), request.limits);
-    const { length } = this.volumes();
-    if (length >= maxVolumes) {
-      throw new HyperscaleError('not-allowed', `there are ${length} volumes, which is the most`, {
-        hint: 'Delete volumes that are not needed, or set up a second cluster.',
-      });
-    }
-    const wanted = copiesWanted(request.policy);
-    const up = this.nodes().filter((n) => n.lease !== null);
-    const roomy = up.filter(hasRoom);
-    if (roomy.length < wanted) {
-      throw new HyperscaleError(
-        roomy.length < up.length ? 'no-space' : 'not-enough-nodes',
-        `policy ${request.policy.name} needs ${wanted} nodes with room; ${up.length} nodes are up and ${roomy.length} of them have room`,
-        { hint: 'Start more nodes, free space, or choose a policy with fewer reflections.' },
-      );
-    }
+    assertRoomForVolume(this.volumes().length, this.nodes(), request.policy);
     const volume = createVolume({
       id: this.#newVolumeId(),
       ...request,
@@ -215,13 +202,14 @@ export class Service implements NodeService {
     }
   }
 
-  async deleteVolume(idOrName: string): Promise<void> {
+  async deleteVolume(idOrName: string, options?: { snapshots: boolean }): Promise<void> {
+    const snapshots = options?.snapshots === true;
     const { value } = this.volume(idOrName);
     // Nobody waits for pools that were taken out for good.
     const gone = this.#retirement.retired().map((r) => r.pool);
     const deleted = await this.#agent
       .worker(value.id)
-      .change((v) => gone.reduce(stopWaiting, markDeleted(v)));
+      .change((v) => gone.reduce(stopWaiting, markDeleted(snapshots ? withoutSnapshots(v) : v)));
     if (!isGone(deleted)) return;
     const record = this.#context.store.volume(value.id);
     if (record !== undefined && isGone(record.value)) await this.#context.store.remove(record);

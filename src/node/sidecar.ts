@@ -64,6 +64,7 @@ export function nodesOf(volume: Volume): Set<NodeName> {
     ...chain.flatMap((l) => l.replicas),
     ...(merge?.replicas ?? []),
     ...garbage.flatMap((g) => g.holders),
+    ...(volume.importing ? [volume.importing] : []),
   ];
   if (tail.phase === 'open') places.push(...tail.layer.members);
   if (tail.phase === 'opening') {

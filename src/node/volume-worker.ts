@@ -2,9 +2,11 @@ import type { GatewayHandle, HeadFault, HeadHandle, ProxyHandle } from '../engin
 import { Serial } from '../engine/serial.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
 import { assertStep } from '../volume/invariants.ts';
+import { layersBelow } from '../volume/lineage.ts';
 import { attachmentOn, writerOf } from '../volume/queries.ts';
 import type { Volume } from '../volume/types.ts';
 import { AvoidList } from './avoid-list.ts';
+import { completeRoll } from './complete-roll.ts';
 import type { Context } from './context.ts';
 import { type Duty, mayLive, nextDuty } from './duties.ts';
 import { failureLevel } from './failure-level.ts';
@@ -53,6 +55,8 @@ export class VolumeWorker {
     session: string;
     epoch: number | null;
   } | null = null;
+  /** The session whose consumers find a socket here, to be served by a proxy sooner or later. */
+  listening: string | null = null;
   readonly gateways = new Map<string, GatewayHandle>();
   /** Members that answered an error in the epoch of the head that runs. */
   readonly memberErrors = new Set<string>();
@@ -171,6 +175,11 @@ export class VolumeWorker {
     this.#waiters.notify();
   }
 
+  listensFor(session: string | null): void {
+    this.listening = session;
+    this.#waiters.notify();
+  }
+
   /** The head's node has this proxy's gateway; it is asked again in the next epoch, or in a while. */
   proxyIsRight(epoch: number): void {
     const { proxy } = this;
@@ -286,6 +295,11 @@ export class VolumeWorker {
     return volume.tail.layer.id === head.state.layer && head.state.sessions.includes(session);
   }
 
+  /** True when consumers of the given session may connect here: they are served, or wait for it. */
+  reachable(session: string): boolean {
+    return this.listening === session || this.serves(session);
+  }
+
   /** True when consumers of this host that connect now see this size, or a larger one. */
   shows(sizeBytes: number): boolean {
     const shown = this.head?.state ?? this.proxy?.handle.spec;
@@ -368,8 +382,10 @@ export class VolumeWorker {
       return null;
     }
     const { self } = this.context;
+    const below = layersBelow(volume, (id) => this.context.store.volume(id)?.value);
     const duty = nextDuty({
       volume,
+      below: below?.map(({ layer }) => layer) ?? null,
       self,
       nodes: this.context.nodes(),
       local: await localView(this, volume),
@@ -383,8 +399,9 @@ export class VolumeWorker {
       return null;
     }
     await this.#wanted.serve(volume, async (wish) => {
-      await performDuty(this, { kind: 'roll', ...wish });
-      await performDuty(this, { kind: 'complete-roll' });
+      const { group, ...asked } = { group: undefined, ...wish };
+      await performDuty(this, { kind: 'roll', ...asked });
+      await completeRoll(this, group);
     });
     this.#again = true;
     return null;

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { RecoverPlan } from '../cluster/recover-types.ts';
+import type { RecoverPlan, VolumePlan } from '../cluster/recover-types.ts';
 import { HyperscaleError } from '../errors.ts';
 import type { RecoveryStore } from '../store/recovery-store.ts';
+import { isNameless } from '../volume/delete.ts';
 
 /** Stands for what a person has agreed to; revisions and the wording of failures are none of it. */
 export function digestOf({ volumes, losses, refused }: RecoverPlan): string {
@@ -52,11 +53,9 @@ export async function writePlan(
   let revision = content.revision;
   for (const mark of plan.retired) revision = await store.putRetired(clusterId, mark);
   for (const node of plan.nodes) revision = await store.putNode(clusterId, node);
-  const isTombstone = (phase: string | undefined) => phase === 'deleting';
   // Names are freed before they are taken.
-  const inOrder = [...plan.volumes].sort(
-    (a, b) => Number(isTombstone(b.record?.tail.phase)) - Number(isTombstone(a.record?.tail.phase)),
-  );
+  const frees = ({ record }: VolumePlan) => Number(record !== null && isNameless(record));
+  const inOrder = [...plan.volumes].sort((a, b) => frees(b) - frees(a));
   for (const volume of inOrder.filter((v) => v.outcome === 'gone')) {
     revision = await store.removeVolume(clusterId, volume, revisionOf(volume.id));
   }

@@ -81,6 +81,6 @@ export async function keepKnownNodes(
   return { current, stop: off };
 }
 
-function plain({ lease: _, ...node }: NodeView): NodeRecord {
+function plain({ lease: _, drain: _drain, ...node }: NodeView): NodeRecord {
   return node;
 }

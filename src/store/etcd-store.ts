@@ -1,7 +1,7 @@
 /**
  * The metadata store on etcd (3.4 or later). Records are JSON under one prefix: `volumes/ID`,
  * `names/NAME` (the id, so that a name is taken once), `nodes/NAME`, `leases/NAME` (gone with the
- * node's etcd lease) and `cluster-id`.
+ * node's etcd lease), `drains/NAME` and `cluster-id`.
  *
  * Everything is listed at one revision and followed by a watch from the next one. When the
  * connection is lost, everything is listed again: no watch is trusted to have survived.
@@ -10,6 +10,7 @@
 import { randomUUID } from 'node:crypto';
 import { errorText, HyperscaleError } from '../errors.ts';
 import { type Clock, realClock } from './clock.ts';
+import { createDrains } from './drains.ts';
 import { createConnection } from './etcd-connection.ts';
 import { listAll, prefixEnd } from './etcd-listing.ts';
 import { type EtcdSession, openSession } from './etcd-session.ts';
@@ -194,6 +195,7 @@ export async function createEtcdStore(options: EtcdStoreOptions): Promise<EtcdSt
     onChange: (listener) => subscribe(changeListeners, listener),
     onConnection: (listener) => subscribe(connectionListeners, listener),
     registerNode: (record) => registerNode(context, record),
+    ...createDrains(context),
     async keepLease(node) {
       await lease.set(node);
       return { update: lease.set };

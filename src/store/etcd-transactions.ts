@@ -16,6 +16,7 @@ import type { IKeyValue, IRequestOp, ITxnRequest, ITxnResponse } from 'etcd3';
 import { GRPCOutOfRangeError } from 'etcd3';
 import pLimit from 'p-limit';
 import { HyperscaleError, isHyperscaleError } from '../errors.ts';
+import { isNameless } from '../volume/delete.ts';
 import type { Volume } from '../volume/types.ts';
 import type { Clock } from './clock.ts';
 import type { EtcdConnection } from './etcd-connection.ts';
@@ -156,7 +157,64 @@ export function createTransactions(context: Context) {
 
   /** A tombstone may have to wait for a node that is down; its name can be used again at once. */
   function freedName(before: Volume, after: Volume) {
-    return isTombstone(after) && !isTombstone(before) ? [erase(keys.name(after.name))] : [];
+    return isNameless(after) && !isNameless(before) ? [erase(keys.name(after.name))] : [];
+  }
+
+  /** Adds a record; `parent`: and changes this one with it. Undefined: that one has changed. */
+  async function add(
+    volume: Volume,
+    parent: { previous: Versioned<Volume>; next: Volume } | null,
+  ): Promise<Versioned<Volume> | undefined> {
+    const key = keys.volume(volume.id);
+    const name = keys.name(volume.name);
+    const text = JSON.stringify(volume);
+    const what = `cannot create volume ${volume.name}`;
+    const other = parent && { key: keys.volume(parent.next.id), text: JSON.stringify(parent.next) };
+    const { answer, doubtful } = await decide(
+      what,
+      {
+        compare: [
+          absent(key),
+          absent(name),
+          ...(other ? [atRevision(other.key, parent.previous.revision)] : []),
+        ],
+        success: [
+          write(key, text),
+          write(name, volume.id),
+          ...(other ? [write(other.key, other.text)] : []),
+        ],
+        failure: [read(key), read(name), ...(other ? [read(other.key)] : [])],
+      },
+      newDeadline(),
+    );
+    if (answer.succeeded) {
+      if (other) written(other.key, other.text, answer.header.revision);
+      return written(key, text, answer.header.revision);
+    }
+    const record = found(answer, 0);
+    const holder = textOf(found(answer, 1));
+    const now = other ? found(answer, 2) : undefined;
+    if (record !== undefined) learn(key, record);
+    if (other && now !== undefined) learn(other.key, now);
+    // Ids are random: the name leads to this id only if an unanswered copy was done.
+    if (doubtful && holder === volume.id && record !== undefined) {
+      const { text, revision } = storedValue(record);
+      return { value: parseVolume(key, text), revision };
+    }
+    // A record is at a revision once only: no copy that was not answered can pass any more.
+    if (other && now?.mod_revision !== parent.previous.revision) {
+      if (now === undefined) cache.remove(other.key, answer.header.revision);
+      return undefined;
+    }
+    // Taken by another; but an unanswered copy could still land when the name is free again.
+    if (doubtful) throw storeUnavailable(what, 'unknown');
+    throw new HyperscaleError(
+      'exists',
+      holder === undefined
+        ? `a volume with id ${volume.id} exists`
+        : `a volume named ${volume.name} exists`,
+      { hint: 'Choose another name.', values: { name: volume.name, id: holder ?? volume.id } },
+    );
   }
 
   return {
@@ -175,37 +233,60 @@ export function createTransactions(context: Context) {
 
     /** @see Store.create */
     async create(volume: Volume): Promise<Versioned<Volume>> {
-      const key = keys.volume(volume.id);
-      const name = keys.name(volume.name);
-      const text = JSON.stringify(volume);
-      const what = `cannot create volume ${volume.name}`;
+      const created = await add(volume, null);
+      if (created !== undefined) return created;
+      throw new HyperscaleError('internal', 'a record that depends on no other met one');
+    },
+
+    /** @see Store.createWith */
+    createWith(
+      volume: Volume,
+      parent: { previous: Versioned<Volume>; next: Volume },
+    ): Promise<Versioned<Volume> | undefined> {
+      assertSuccessor(parent.previous.value, parent.next);
+      return add(volume, parent);
+    },
+
+    /** @see Store.rename */
+    async rename(
+      previous: Versioned<Volume>,
+      next: Volume,
+    ): Promise<Versioned<Volume> | undefined> {
+      const key = keys.volume(next.id);
+      assertSuccessor({ ...previous.value, name: next.name }, next);
+      const text = JSON.stringify(next);
+      const name = keys.name(next.name);
+      const what = `cannot rename volume ${previous.value.name}`;
+      const deadline = newDeadline();
       const { answer, doubtful } = await decide(
         what,
         {
-          compare: [absent(key), absent(name)],
-          success: [write(key, text), write(name, volume.id)],
+          compare: [atRevision(key, previous.revision), absent(name)],
+          success: [write(key, text), erase(keys.name(previous.value.name)), write(name, next.id)],
           failure: [read(key), read(name)],
         },
-        newDeadline(),
+        deadline,
       );
       if (answer.succeeded) return written(key, text, answer.header.revision);
       const record = found(answer, 0);
-      const holder = found(answer, 1)?.value.toString('utf8');
-      if (record !== undefined) learn(key, record);
-      // Ids are random: the name leads to this id only if an unanswered copy was done.
-      if (doubtful && holder === volume.id && record !== undefined) {
-        const { text, revision } = storedValue(record);
-        return { value: parseVolume(key, text), revision };
+      const holder = textOf(found(answer, 1));
+      if (record === undefined) {
+        cache.remove(key, answer.header.revision);
+        return undefined;
       }
-      // Taken by another; but an unanswered copy could still land when the name is free again.
+      learn(key, record);
+      if (record.mod_revision !== previous.revision) {
+        const { operation } = next;
+        return doubtful
+          ? findInHistory(what, key, record, previous.revision, operation, deadline)
+          : undefined;
+      }
+      // The name is taken now, but an unanswered copy could still land when it is free again.
       if (doubtful) throw storeUnavailable(what, 'unknown');
-      throw new HyperscaleError(
-        'exists',
-        holder === undefined
-          ? `a volume with id ${volume.id} exists`
-          : `a volume named ${volume.name} exists`,
-        { hint: 'Choose another name.', values: { name: volume.name, id: holder ?? volume.id } },
-      );
+      throw new HyperscaleError('exists', `a volume named ${next.name} exists`, {
+        hint: 'Choose another name.',
+        values: { name: next.name, id: holder },
+      });
     },
 
     /** @see Store.swap */
@@ -253,9 +334,7 @@ export function createTransactions(context: Context) {
         `cannot remove volume ${name}`,
         {
           compare: [atRevision(key, previous.revision)],
-          success: isTombstone(previous.value)
-            ? [erase(key)]
-            : [erase(key), erase(keys.name(name))],
+          success: isNameless(previous.value) ? [erase(key)] : [erase(key), erase(keys.name(name))],
           failure: [read(key)],
         },
         newDeadline(),
@@ -266,10 +345,6 @@ export function createTransactions(context: Context) {
       return answer.succeeded || (doubtful && record === undefined);
     },
   };
-}
-
-function isTombstone(volume: Volume): boolean {
-  return volume.tail.phase === 'deleting';
 }
 
 /** What a swap may never do, whoever asks: these would break the rule of the lost answer. */

@@ -5,10 +5,11 @@
 
 import type { IKeyValue } from 'etcd3';
 import { errorText } from '../errors.ts';
-import type { NodeLease, NodeRecord, NodeView, Volume } from '../volume/types.ts';
+import { isNameless } from '../volume/delete.ts';
+import type { DrainMark, NodeLease, NodeRecord, NodeView, Volume } from '../volume/types.ts';
 import type { StoreLog } from './log.ts';
 import type { StoreKey, StoreKeys } from './records.ts';
-import { parseLease, parseNode, parseRetired, parseVolume } from './records.ts';
+import { parseDrain, parseLease, parseNode, parseRetired, parseVolume } from './records.ts';
 import type { RetiredPool } from './retirement.ts';
 import type { StoreChange, Versioned } from './store.ts';
 
@@ -39,6 +40,7 @@ export function createRecordCache(
   const nodes = new Map<string, Versioned<NodeRecord>>();
   const leases = new Map<string, CachedLease>();
   const retired = new Map<string, RetiredPool>();
+  const drains = new Map<string, DrainMark>();
   /** The last revision applied for each key that exists, readable or not. */
   const present = new Map<string, string>();
   /** Removed keys, kept until the watch has passed them: an older event must not revive them. */
@@ -67,11 +69,12 @@ export function createRecordCache(
     switch (parsed.kind) {
       case 'volume': {
         const volume = { value: parseVolume(key, stored.text), revision };
+        const before = volumes.get(parsed.id)?.value.name;
         volumes.set(parsed.id, volume);
-        // A tombstone's name is free and may be another volume's by now.
-        const { name, tail } = volume.value;
-        if (tail.phase !== 'deleting') idsByName.set(name, parsed.id);
-        else if (idsByName.get(name) === parsed.id) idsByName.delete(name);
+        if (before !== undefined && idsByName.get(before) === parsed.id) idsByName.delete(before);
+        // The name of a tombstone or a base is free and may be another volume's by now.
+        const { name } = volume.value;
+        if (!isNameless(volume.value)) idsByName.set(name, parsed.id);
         emit({ kind: 'volume', id: parsed.id, volume });
         return;
       }
@@ -93,6 +96,10 @@ export function createRecordCache(
         emit({ kind: 'node', name: mark.node, node: view(mark.node) ?? null });
         return;
       }
+      case 'drain':
+        drains.set(parsed.name, parseDrain(key, stored.text));
+        emitNode(parsed.name);
+        return;
       case 'name':
       case 'cluster-id':
         return;
@@ -116,6 +123,8 @@ export function createRecordCache(
       emit({ kind: 'node', name: parsed.name, node: null });
     } else if (parsed?.kind === 'lease' && leases.delete(parsed.name)) {
       emitNode(parsed.name);
+    } else if (parsed?.kind === 'drain' && drains.delete(parsed.name)) {
+      emitNode(parsed.name);
     }
   }
 
@@ -125,8 +134,12 @@ export function createRecordCache(
   }
 
   function view(name: string): NodeView | undefined {
-    const record = nodes.get(name);
-    return record && { ...record.value, lease: leases.get(name)?.value ?? null };
+    const record = nodes.get(name)?.value;
+    if (record === undefined) return undefined;
+    const drain = drains.get(name);
+    const lease = leases.get(name)?.value ?? null;
+    // A mark that an earlier node of the name left behind says nothing of this one.
+    return drain?.pool === record.pool ? { ...record, lease, drain } : { ...record, lease };
   }
 
   /** Everything up to `to` has been seen. */

@@ -2,7 +2,7 @@
 
 import { errorText, HyperscaleError } from '../errors.ts';
 import type { VmRecord } from '../vm/record.ts';
-import type { NodeLease, NodeRecord, Tail, Volume } from '../volume/types.ts';
+import type { DrainMark, NodeLease, NodeRecord, Tail, Volume } from '../volume/types.ts';
 import type { RetiredPool } from './retirement.ts';
 
 /** What a key under the prefix stands for. */
@@ -12,6 +12,7 @@ export type StoreKey =
   | { kind: 'node'; name: string }
   | { kind: 'lease'; name: string }
   | { kind: 'retired'; pool: string }
+  | { kind: 'drain'; name: string }
   | { kind: 'cluster-id' };
 
 /** The layout of the keys; `prefix` ends in a slash. */
@@ -23,6 +24,7 @@ export function storeKeys(prefix: string) {
     node: (name: string) => `${prefix}nodes/${name}`,
     lease: (name: string) => `${prefix}leases/${name}`,
     retired: (pool: string) => `${prefix}retired/${pool}`,
+    drain: (name: string) => `${prefix}drains/${name}`,
     /** Beside the prefix: what is long and seldom read is neither cached nor watched. */
     vm: (uuid: string) => `${prefix.slice(0, -1)}-vms/${uuid}`,
     clusterId: `${prefix}cluster-id`,
@@ -50,6 +52,8 @@ function parseKey(prefix: string, key: string): StoreKey | undefined {
       return { kind: 'lease', name };
     case 'retired/':
       return { kind: 'retired', pool: name };
+    case 'drains/':
+      return { kind: 'drain', name };
     default:
       return undefined;
   }
@@ -108,6 +112,13 @@ export function parseNode(key: string, text: string): NodeRecord {
   for (const field of ['apiPort', 'replicaPort']) {
     if (typeof value[field] !== 'number') throw damaged(key, `no ${field}`);
   }
+  if (value.labels !== undefined && !isObject(value.labels)) {
+    throw damaged(key, 'labels is not an object');
+  }
+  for (const label of ['site', 'rack']) {
+    const text = value.labels?.[label];
+    if (text !== undefined && typeof text !== 'string') throw damaged(key, `no ${label}`);
+  }
   return value as NodeRecord;
 }
 
@@ -130,6 +141,15 @@ export function parseRetired(key: string, text: string): RetiredPool {
     if (typeof value[field] !== 'string') throw damaged(key, `no ${field}`);
   }
   return value as RetiredPool;
+}
+
+/** Reads the mark of a node that is being drained. @throws HyperscaleError `internal` when damaged. */
+export function parseDrain(key: string, text: string): DrainMark {
+  const value = parseObject(key, text);
+  for (const field of ['node', 'pool', 'at', 'by']) {
+    if (typeof value[field] !== 'string') throw damaged(key, `no ${field}`);
+  }
+  return value as DrainMark;
 }
 
 /**

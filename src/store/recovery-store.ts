@@ -5,6 +5,7 @@
  */
 import type { ICompare, IRequestOp } from 'etcd3';
 import { errorText, HyperscaleError } from '../errors.ts';
+import { isNameless } from '../volume/delete.ts';
 import type { NodeRecord, Volume } from '../volume/types.ts';
 import { storeUnavailable } from './etcd-errors.ts';
 import { listAll } from './etcd-listing.ts';
@@ -109,7 +110,7 @@ export async function openRecoveryStore(endpoints: readonly string[], prefix = '
         [own(clusterId), at(keys.volume(volume.id), revision)],
         [
           put(keys.volume(volume.id), JSON.stringify(volume)),
-          volume.tail.phase === 'deleting'
+          isNameless(volume)
             ? erase(keys.name(volume.name))
             : put(keys.name(volume.name), volume.id),
         ],

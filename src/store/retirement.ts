@@ -94,14 +94,19 @@ export function createRetirement(context: {
       untilAnswered(`cannot remove ${pool.node}`, async (session) => {
         const { key, mine, revision } = await recordOf(session, pool);
         if (!mine) return true;
+        const drain = keys.drain(pool.node);
         const answer = await session.txn({
           compare: [
             { key: Buffer.from(key), target: 'Mod', result: 'Equal', mod_revision: revision },
           ],
-          success: [{ request_delete_range: { key: Buffer.from(key) } }],
+          success: [
+            { request_delete_range: { key: Buffer.from(key) } },
+            { request_delete_range: { key: Buffer.from(drain) } },
+          ],
         });
         if (!answer.succeeded) return again;
         cache.remove(key, answer.header.revision);
+        cache.remove(drain, answer.header.revision);
         return true;
       }).then(() => undefined),
   };

@@ -1,4 +1,4 @@
-import type { NodeLease, NodeRecord, NodeView, Volume } from '../volume/types.ts';
+import type { DrainMark, NodeLease, NodeRecord, NodeView, Volume } from '../volume/types.ts';
 
 /** A record with the store revision it was last changed at. */
 export type Versioned<T> = { value: T; revision: string };
@@ -34,10 +34,30 @@ export interface Store {
 
   /** Linearizable read past the cache. */
   readVolume(id: string): Promise<Versioned<Volume> | undefined>;
-  /** Adds a record and its name; `exists` when the name or the id is taken. */
+  /**
+   * Adds a record and its name; `exists` when the name or the id is taken.
+   * @throws `store-unavailable` as `swap`.
+   */
   create(volume: Volume): Promise<Versioned<Volume>>;
   /**
-   * Compare-and-swap on one record. A swap to a tombstone also frees the volume's name.
+   * Adds a record and its name, and changes another record, both or neither.
+   * @returns undefined when that one is not at `parent.previous.revision` any more; then it is
+   *   certain that nothing was changed.
+   * @throws as `create`.
+   */
+  createWith(
+    volume: Volume,
+    parent: { previous: Versioned<Volume>; next: Volume },
+  ): Promise<Versioned<Volume> | undefined>;
+  /**
+   * Compare-and-swap of a record that has another name: the old one is free then.
+   * @returns as `swap`.
+   * @throws `exists` when the new name is taken, and as `swap`.
+   */
+  rename(previous: Versioned<Volume>, next: Volume): Promise<Versioned<Volume> | undefined>;
+  /**
+   * Compare-and-swap on one record, whose name stays. A swap to a tombstone or a base also frees the
+   * volume's name.
    * @returns the new version, or undefined when the record is not at `previous.revision` any more
    *   or the lease of `options.leaseGone` is there; then it is certain that nothing was changed.
    * @throws HyperscaleError `store-unavailable`; `values.outcome` is `no`, or `unknown` when it may
@@ -62,6 +82,13 @@ export interface Store {
    * recorded with another pool.
    */
   registerNode(record: NodeRecord): Promise<void>;
+  /**
+   * Marks a node as being drained; one that is marked already stays as it is.
+   * @throws `conflict` when the node is not registered with the pool of the mark.
+   */
+  markDrain(mark: DrainMark): Promise<void>;
+  /** Takes that mark away. Absent is fine. */
+  unmarkDrain(node: string): Promise<void>;
   /**
    * Keeps this node's lease record there until `close`, taking a new lease whenever one is lost.
    * `update` changes what it says.

@@ -11,6 +11,13 @@ import type { Attachment, NodeName, Volume } from './types.ts';
  */
 export function attach(volume: Volume, attachment: Attachment): Volume {
   if (volume.tail.phase === 'deleting') refuse(volume, 'attach', 'it is being deleted');
+  if (volume.importing !== undefined) refuse(volume, 'attach', 'it is being imported');
+  if (volume.role !== undefined) {
+    throw new HyperscaleError('not-allowed', `${volume.name} is an image, which nobody writes`, {
+      hint: `Make a volume from it: hscli volume create NAME --image ${volume.name}`,
+      values: { volume: volume.id },
+    });
+  }
   const known = attachmentOn(volume, attachment.host);
   if (known?.boot === attachment.boot) {
     if (known.standInFor === undefined) return volume;

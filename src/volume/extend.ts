@@ -5,15 +5,23 @@
  * older, smaller layer does not have reads as zeros. A volume never becomes smaller.
  */
 import { HyperscaleError } from '../errors.ts';
+import { calledIn } from './marks.ts';
 import { refuse } from './refuse.ts';
 import type { Volume } from './types.ts';
 
 /**
  * Whether the volume has to grow to have this size; false when it has it already.
- * @throws `bad-input` when it is larger, `conflict` when it is being deleted.
+ * @throws `bad-input` when it is larger, `conflict` when it is being deleted, `not-allowed` for what
+ *   nobody writes.
  */
 export function mustGrow(volume: Volume, sizeBytes: number): boolean {
   if (volume.tail.phase === 'deleting') refuse(volume, 'extend', 'it is being deleted');
+  if (volume.role !== undefined) {
+    throw new HyperscaleError('not-allowed', `${calledIn(volume)} never changes`, {
+      hint: `Make a larger volume from it: hscli volume clone ${calledIn(volume)} NAME --size SIZE`,
+      values: { volume: volume.id },
+    });
+  }
   if (sizeBytes < volume.sizeBytes) {
     throw new HyperscaleError(
       'bad-input',

@@ -8,7 +8,7 @@ import type { SealedLayer } from './types.ts';
  * that is not read any more is only one that is missing for a while.
  */
 export function damageFindings(
-  { problem, volume }: ReportContext,
+  { problem, called }: ReportContext,
   layer: SealedLayer,
   number: number,
 ): Finding[] {
@@ -18,7 +18,7 @@ export function damageFindings(
   const away = soundReplicas(layer).filter((r) => problem(r) !== null);
   const lost = away.length === 0 ? totalBytes(lostRanges(layer)) : 0;
   const { bytes, foundAt } = worst.damage;
-  const verify = `hscli volume verify ${volume.name}`;
+  const verify = `hscli volume verify ${called}`;
   return [
     {
       severity: lost > 0 ? 'unavailable' : 'at-risk',

@@ -84,7 +84,7 @@ function takeMend(mends: WorkView[], replica: Replica): WorkView | undefined {
 }
 
 function action(
-  { wanted, upCount, problem, volume }: ReportContext,
+  { wanted, upCount, problem, called }: ReportContext,
   layer: SealedLayer,
   clean: readonly Replica[],
   mends: readonly WorkView[],
@@ -94,8 +94,8 @@ function action(
   if (clean.length === 0) {
     const holders = away.filter((replica) => replica.state === 'clean').map((r) => r.node);
     return holders.length === 0
-      ? `Bring back a node that had a clean copy; unverified copies are never used by themselves, only by: hscli volume force ${volume.name}`
-      : `Bring ${listed(holders)} back. If that is not possible: hscli volume force ${volume.name}`;
+      ? `Bring back a node that had a clean copy; unverified copies are never used by themselves, only by: hscli volume force ${called}`
+      : `Bring ${listed(holders)} back. If that is not possible: hscli volume force ${called}`;
   }
   if (mends.length > 0) {
     return 'Nothing to do: the copies are being made good.';

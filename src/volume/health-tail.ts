@@ -13,7 +13,10 @@ const reasonText: Record<RollReason, string> = {
   extend: 'the volume becomes larger',
   merged: 'merged layers are put in place',
   'no-space': 'the pool of a member is almost full',
+  drain: 'a member is being drained',
+  spread: 'members shared a rack',
   damaged: 'a damaged copy is not read any more, so that it can be mended',
+  retype: 'its policy asks for fewer copies',
   'member-unready': 'a member was not ready',
 };
 

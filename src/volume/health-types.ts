@@ -1,4 +1,4 @@
-import type { BootId, LayerId, NodeName, PoolId, ReplicaState, Volume } from './types.ts';
+import type { BootId, LayerId, NodeName, PoolId, ReplicaState, Volume, VolumeId } from './types.ts';
 
 /**
  * - `healthy`: every layer has as many clean copies on live nodes as the policy asks for, and so
@@ -22,6 +22,8 @@ export type LayerReport = {
   number: number;
   id: LayerId;
   epoch: number;
+  /** The record that it belongs to: the volume itself, or one that it was cloned from. */
+  volume: VolumeId;
   state: 'sealed' | 'open' | 'closing' | 'opening';
   sizeBytes: number;
   /** Bytes allocated in the container; null until known. */
@@ -55,7 +57,7 @@ export type VolumeReport = {
 /** What a report needs to know of background work; `node` is where it runs. */
 export type WorkView = {
   volume: string;
-  kind: 'mend' | 'manifest' | 'merge' | 'delete' | 'verify';
+  kind: 'mend' | 'manifest' | 'merge' | 'delete' | 'verify' | 'import';
   layer: string;
   from: string | null;
   doneBytes: number;
@@ -66,6 +68,8 @@ export type WorkView = {
 /** What all parts of a report look at. */
 export type ReportContext = {
   volume: Volume;
+  /** What the record that layers belong to is called in commands. */
+  called: string;
   wanted: number;
   upCount: number;
   work: readonly WorkView[];

@@ -1,3 +1,4 @@
+import { belowFindings } from './health-below.ts';
 import { damageFindings } from './health-damage.ts';
 import { sealedFindings } from './health-sealed.ts';
 import { tailFindings } from './health-tail.ts';
@@ -12,6 +13,8 @@ import {
   type VolumeReport,
   type WorkView,
 } from './health-types.ts';
+import type { SeenLayer } from './lineage.ts';
+import { calledIn } from './marks.ts';
 import { copiesWanted } from './policy.ts';
 import type {
   BootId,
@@ -19,7 +22,6 @@ import type {
   NodeName,
   NodeView,
   PoolId,
-  SealedLayer,
   UnsealedLayer,
   Volume,
 } from './types.ts';
@@ -31,39 +33,45 @@ const rank: Record<Severity, number> = { unavailable: 0, 'at-risk': 1, degraded:
 /**
  * Says in plain words how a volume is: where its copies are, what is wrong, why, and what is being
  * done about it.
- * @param work background work anywhere in the cluster; other volumes' is ignored.
+ * @param work background work anywhere in the cluster; that of volumes that have nothing to do with
+ *   it is ignored.
+ * @param below layers of what it was cloned from, oldest first; null: not all of that is known.
  */
 export function describeVolume(
   volume: Volume,
   nodes: readonly NodeView[],
   work: readonly WorkView[],
+  below: readonly SeenLayer[] | null = [],
 ): VolumeReport {
   const context: ReportContext = {
     volume,
+    called: calledIn(volume),
     wanted: copiesWanted(volume.policy),
     upCount: nodes.filter((node) => node.lease !== null).length,
     work: work.filter((item) => item.volume === volume.id),
     problem: (place) => placeProblem(nodes, place),
   };
   const deleting = volume.tail.phase === 'deleting';
+  const shared = deleting ? [] : (below ?? []);
   const findings = deleting
     ? []
     : [
         ...tailFindings(context),
+        ...belowFindings(context, work, below),
         ...volume.chain.flatMap((layer, index) => [
-          ...damageFindings(context, layer, index + 1),
-          ...sealedFindings(context, layer, index + 1),
+          ...damageFindings(context, layer, shared.length + index + 1),
+          ...sealedFindings(context, layer, shared.length + index + 1),
         ]),
       ].sort((a, b) => rank[a.severity] - rank[b.severity]);
   const state = deleting ? 'deleting' : (findings[0]?.severity ?? 'healthy');
   return {
     state,
-    summary: summaryOf(context, state, findings),
+    summary: summaryOf(context, state, findings, shared.length),
     head: volume.tail.phase === 'open' ? volume.tail.layer.writer : null,
     copiesWanted: context.wanted,
-    layers: layersOf(context),
+    layers: layersOf(context, shared),
     findings,
-    work: workOf(context),
+    work: workOf(context, shared.length),
   };
 }
 
@@ -88,6 +96,7 @@ function summaryOf(
   { volume, wanted }: ReportContext,
   state: HealthState,
   findings: readonly Finding[],
+  sharedLayers: number,
 ): string {
   if (state === 'deleting') {
     const holders = [...new Set(volume.garbage.flatMap((g) => g.holders.map((h) => h.node)))];
@@ -102,34 +111,38 @@ function summaryOf(
       ? worst.what
       : `${worst.what.slice(0, -1)}; ${counted(more, 'more finding', 'more findings')}.`;
   }
-  if (volume.chain.length === 0 && volume.tail.phase === 'idle') {
+  if (volume.chain.length + sharedLayers === 0 && volume.tail.phase === 'idle') {
     return 'Nothing written yet.';
   }
   const copies = counted(wanted, 'copy', 'copies');
   return `Every layer has the ${copies} that ${volume.policy.name} asks for.`;
 }
 
-function layersOf(context: ReportContext): LayerReport[] {
+function layersOf(context: ReportContext, below: readonly SeenLayer[]): LayerReport[] {
   const { chain, tail } = context.volume;
-  const sealed = (layer: SealedLayer, index: number): LayerReport => ({
-    number: index + 1,
-    id: layer.id,
-    epoch: layer.epoch,
-    state: 'sealed',
-    sizeBytes: layer.sizeBytes,
-    bytes: layer.bytes,
-    copies: layer.replicas.map((replica) => ({
-      node: replica.node,
-      state: replica.state,
-      up: context.problem(replica) === null,
-    })),
-  });
-  const layers = chain.map(sealed);
+  const own = chain.map((layer) => ({ home: context.volume, layer }));
+  const layers = [...below, ...own].map(
+    ({ home, layer }, index): LayerReport => ({
+      number: index + 1,
+      id: layer.id,
+      epoch: layer.epoch,
+      volume: home.id,
+      state: 'sealed',
+      sizeBytes: layer.sizeBytes,
+      bytes: layer.bytes,
+      copies: layer.replicas.map((replica) => ({
+        node: replica.node,
+        state: replica.state,
+        up: context.problem(replica) === null,
+      })),
+    }),
+  );
   const add = (layer: UnsealedLayer, state: 'open' | 'closing' | 'opening') => {
     layers.push({
       number: layers.length + 1,
       id: layer.id,
       epoch: layer.epoch,
+      volume: context.volume.id,
       state,
       sizeBytes: layer.sizeBytes,
       bytes: null,
@@ -153,10 +166,13 @@ function layersOf(context: ReportContext): LayerReport[] {
   return layers;
 }
 
-function workOf({ volume, work, problem }: ReportContext): VolumeReport['work'] {
+function workOf(
+  { volume, work, problem }: ReportContext,
+  sharedLayers: number,
+): VolumeReport['work'] {
   const numberOf = (id: LayerId): string => {
     const index = volume.chain.findIndex((layer) => layer.id === id);
-    return index < 0 ? `layer ${id.slice(0, 8)}` : `layer ${index + 1}`;
+    return index < 0 ? `layer ${id.slice(0, 8)}` : `layer ${sharedLayers + index + 1}`;
   };
   const words = {
     mend: (item: WorkView) => `A copy of ${numberOf(item.layer)} is being made good`,
@@ -164,6 +180,7 @@ function workOf({ volume, work, problem }: ReportContext): VolumeReport['work'] 
     merge: () => 'Layers are being merged',
     verify: (item: WorkView) => `The copy of ${numberOf(item.layer)} is being read and checked`,
     delete: (item: WorkView) => `Files of ${numberOf(item.layer)} are being deleted`,
+    import: () => 'A file is being imported',
   };
   const lines = work.map((item) => {
     const progress = progressOf([item]);

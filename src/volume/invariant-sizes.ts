@@ -1,4 +1,5 @@
 /** What holds of the sizes of a volume and of its layers. Each function names what is wrong, or null. */
+import { isRevert } from './invariant-marks.ts';
 import { unsealedLayer } from './queries.ts';
 import type { Volume } from './types.ts';
 
@@ -9,7 +10,9 @@ export function wrongSizes(volume: Volume): string | null {
   const unsealed = unsealedLayer(volume);
   const next = tail.phase === 'opening' ? [tail.next] : [];
   const layers = [...chain, ...(unsealed === null ? [] : [unsealed]), ...next];
-  const smaller = layers.find((l, i) => l.sizeBytes < (layers[i - 1]?.sizeBytes ?? 0));
+  const begun = volume.parent?.sizeBytes ?? 0;
+  if (sizeBytes < begun) return `it is smaller than what it was cloned from`;
+  const smaller = layers.find((l, i) => l.sizeBytes < (layers[i - 1]?.sizeBytes ?? begun));
   if (smaller !== undefined) return `layer ${smaller.epoch} is smaller than one below it`;
   const shown = unsealed ?? (tail.phase === 'opening' ? tail.next : null);
   if (shown !== null && shown.sizeBytes !== sizeBytes) {
@@ -20,7 +23,7 @@ export function wrongSizes(volume: Volume): string | null {
 
 /** A volume grows while nobody writes it, or when a layer that was prepared larger is opened. */
 export function wrongGrowth(before: Volume, after: Volume): string | null {
-  if (after.sizeBytes < before.sizeBytes) return 'it became smaller';
+  if (after.sizeBytes < before.sizeBytes && !isRevert(before, after)) return 'it became smaller';
   if (after.sizeBytes > before.sizeBytes) {
     const idle = before.tail.phase === 'idle' && after.tail.phase === 'idle';
     const confirmed =

@@ -2,7 +2,9 @@
 import { HyperscaleError } from '../errors.ts';
 import { decidedNow } from './accept-loss-step.ts';
 import { soundReplicas } from './damage.ts';
+import { becameBase, isRevert, lostMarks, wrongMarks } from './invariant-marks.ts';
 import { wrongGrowth, wrongSizes } from './invariant-sizes.ts';
+import { placeOf } from './marks.ts';
 import { cleanReplicas, knownLayers, replicaOn } from './queries.ts';
 import type { UnsealedLayer, Volume } from './types.ts';
 
@@ -55,6 +57,7 @@ export function assertRecord(volume: Volume): void {
     rule(volume, volume.chain.length === 0, 'a deleted volume has a chain');
   }
   nothingWrong(volume, wrongSizes(volume));
+  nothingWrong(volume, wrongMarks(volume));
 }
 
 function assertUnsealed(volume: Volume, layer: UnsealedLayer, above: number): void {
@@ -68,11 +71,12 @@ function assertUnsealed(volume: Volume, layer: UnsealedLayer, above: number): vo
 /** Checks a step from one record to the next. @throws `rule-broken` */
 export function assertStep(before: Volume, after: Volume): void {
   assertRecord(after);
-  rule(after, after.id === before.id && after.name === before.name, 'identity changed');
+  rule(after, after.id === before.id, 'identity changed');
   rule(after, after.epoch >= before.epoch, 'the epoch went back');
   assertTailStep(before, after);
   assertSealedKept(before, after);
   nothingWrong(after, wrongGrowth(before, after));
+  nothingWrong(after, lostMarks(before, after));
   const decisions = before.losses ?? [];
   rule(
     after,
@@ -108,7 +112,12 @@ function assertTailStep(before: Volume, after: Volume): void {
       (to.phase === 'fencing' && to.unsealed.id === unsealed.id);
     const sealed = after.chain.at(-1)?.id === unsealed.id;
     const given = from.phase === 'fencing' && isGivenUp(before, after, unsealed.id);
-    rule(after, still || sealed || given, `layer ${unsealed.epoch} vanished without being sealed`);
+    const deleted = becameBase(before, after);
+    rule(
+      after,
+      still || sealed || given || deleted,
+      `layer ${unsealed.epoch} vanished without being sealed`,
+    );
     rule(
       after,
       !(from.phase === 'fencing' && to.phase === 'open'),
@@ -125,7 +134,7 @@ function assertSealedKept(before: Volume, after: Volume): void {
     if (kept === undefined) {
       const merged = before.merge?.layers.includes(layer.id) === true;
       const into = after.chain.find((l) => l.id === before.merge?.into);
-      if (isGivenUp(before, after, layer.id)) continue;
+      if (isGivenUp(before, after, layer.id) || isUnmade(before, after, layer.id)) continue;
       rule(after, merged && into !== undefined, `sealed layer ${layer.epoch} vanished (rule 4)`);
       continue;
     }
@@ -149,6 +158,12 @@ function assertSealedKept(before: Volume, after: Volume): void {
       );
     }
   }
+}
+
+/** True when the volume was made what it was at a snapshot, or deleted but for what clones see. */
+function isUnmade(before: Volume, after: Volume, layer: string): boolean {
+  const place = placeOf(before, layer);
+  return (isRevert(before, after) || becameBase(before, after)) && place >= after.chain.length;
 }
 
 /** True when an operator decided, with this very step, to go on without the layer. */

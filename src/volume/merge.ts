@@ -5,6 +5,7 @@
 
 import { withState } from './copies.ts';
 import { soundReplicas } from './damage.ts';
+import { loosened, mergeableRuns, snapshotsOf, withMarks } from './marks.ts';
 import { copiesWanted } from './policy.ts';
 import { cleanReplicas, mergedEpoch, replicaOn } from './queries.ts';
 import { refuse } from './refuse.ts';
@@ -23,6 +24,9 @@ export function beginMerge(
   const run = first < 0 ? [] : volume.chain.slice(first, first + layers.length);
   if (run.length < 2 || run.some((l, i) => l.id !== layers[i])) {
     refuse(volume, 'merge', 'the layers are not adjacent');
+  }
+  if (!mergeableRuns(volume).some((r) => run.every((l) => r.includes(l)))) {
+    refuse(volume, 'merge', 'a snapshot or a clone needs one of the layers as it is');
   }
   for (const layer of run) {
     if (!soundReplicas(layer).some((r) => r.node === builder.node)) {
@@ -111,12 +115,19 @@ export function completeMerge(volume: Volume, into: LayerId): Volume {
     afterEpoch: volume.tail.phase === 'opening' ? volume.epoch - 1 : volume.epoch,
     holders: l.replicas.map(({ node, pool }) => ({ node, pool })),
   }));
-  return {
+  const done = {
     ...volume,
     chain: [...volume.chain.slice(0, at), merged, ...volume.chain.slice(at + run.length)],
     merge: null,
     garbage: [...volume.garbage, ...garbage],
   };
+  const ids = new Set(run.map((l) => l.id));
+  const wasLoose = volume.loose?.includes(top.id) === true;
+  const marked = withMarks(done, {
+    snapshots: snapshotsOf(volume).map((s) => (s.layer === top.id ? { ...s, layer: into } : s)),
+    loose: (volume.loose ?? []).filter((id) => !ids.has(id)),
+  });
+  return wasLoose ? loosened(marked, into) : marked;
 }
 
 /** Gives up a merge; what was built of it is deleted. */

@@ -24,18 +24,23 @@ export function looksLikeUuid(text: string): boolean {
  * volume can be addressed by either, so a name must never be taken for an id.
  */
 export function checkVolumeName(name: string): void {
+  checkName(name, 'volume');
+}
+
+/** As `checkVolumeName`, for names of other things that are addressed by name or id. */
+export function checkName(name: string, of: 'volume' | 'snapshot'): void {
   if (name.length > nameMaxLength) {
     refuse('name', quote(name), `has ${name.length} characters`, nameRule);
   }
   if (!new RegExp(namePattern).test(name)) {
-    refuse('name', quote(name), 'is not a valid volume name', nameRule);
+    refuse('name', quote(name), `is not a valid ${of} name`, nameRule);
   }
   if (looksLikeUuid(name)) {
     refuse(
       'name',
       quote(name),
-      'looks like a volume id',
-      'Choose a name that is not a UUID; volumes are addressed by name or by id.',
+      `looks like a ${of} id`,
+      `Choose a name that is not a UUID; ${of}s are addressed by name or by id.`,
     );
   }
 }

@@ -46,12 +46,15 @@ export function knownLayers(volume: Volume): { id: string; epoch: number }[] {
   if (tail.phase === 'opening') known.push(tail.next, ...(tail.closing ? [tail.closing] : []));
   if (tail.phase === 'fencing') known.push(tail.unsealed);
   if (merge) known.push({ id: merge.into, epoch: mergedEpoch(volume) });
+  if (volume.importing) known.push({ id: volume.importing.layer, epoch: 1 });
   for (const g of volume.garbage) known.push({ id: g.layer, epoch: g.epoch });
   return known;
 }
 
 /** The epoch that names the file of a merge's result: that of the newest layer in it. */
 export function mergedEpoch(volume: Volume): number {
+  // Of a flatten, the one that clones keep free for it.
+  if (volume.merge?.below === true) return 1;
   const top = volume.merge?.layers.at(-1);
   return volume.chain.find((l) => l.id === top)?.epoch ?? 0;
 }

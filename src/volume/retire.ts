@@ -16,6 +16,7 @@ export function isNamed(volume: Volume, gone: Place): boolean {
     ...volume.chain.flatMap((l) => l.replicas),
     ...volume.garbage.flatMap((g) => g.holders),
     ...(volume.merge?.replicas ?? []),
+    ...(volume.importing ? [volume.importing] : []),
     ...tailMembers(volume),
   ];
   return (
@@ -52,6 +53,9 @@ export function retirePool(volume: Volume, gone: Place): Volume {
   if (!isNamed(volume, gone)) return volume;
   if (isWrittenTo(volume, gone.pool)) {
     refuse(volume, 'retire', `a layer that is not sealed has a member on ${gone.node}`);
+  }
+  if (volume.importing?.pool === gone.pool) {
+    refuse(volume, 'retire', `it is being imported on ${gone.node}; delete it first`);
   }
   const [only] = onlyThere(volume, gone.pool);
   if (only !== undefined) {

@@ -80,7 +80,10 @@ export type RollReason =
   | 'extend'
   | 'merged'
   | 'no-space'
+  | 'drain'
+  | 'spread'
   | 'damaged'
+  | 'retype'
   | 'member-unready';
 
 /** Who may write. */
@@ -150,9 +153,58 @@ export type AcceptedLoss = {
   text: string[];
 };
 
+export type SnapshotId = string;
+
+/** A point in time of a volume that is kept, by name. */
+export type Snapshot = {
+  id: SnapshotId;
+  /** Unique among the snapshots of its volume. */
+  name: string;
+  /**
+   * The newest layer of the volume's own chain that it shows, with all below. Null: there was none
+   * yet, and it shows what the volume began with.
+   */
+  layer: LayerId | null;
+  /** What the volume's size was. */
+  sizeBytes: number;
+  /** ISO 8601. */
+  createdAt: string;
+  /** It cannot be deleted. */
+  protected?: true;
+  /** Snapshots of several volumes with the same id were made at one instant. */
+  group?: string;
+};
+
+/** Another record, whose chain goes on from a layer of this one: what is up to there stays as it is. */
+export type Clone = { volume: VolumeId; layer: LayerId };
+
+/** Where a chain begins that goes on from another record's layer. */
+export type Parent = {
+  volume: VolumeId;
+  layer: LayerId;
+  sizeBytes: number;
+  /** Sealed layers up to there, those of its own ancestors included. */
+  layers: number;
+};
+
+/**
+ * - `image`: never written, only cloned.
+ * - `base`: a deleted volume or image that clones still need; it has no name any more.
+ */
+export type Role = 'image' | 'base';
+
+export type ImportedFile = {
+  format: 'raw' | 'qcow2' | 'vmdk' | 'vpc' | 'vhdx';
+  bytes: number;
+  /** 64 hex digits. */
+  sha256: string;
+};
+
 /** A run of adjacent sealed layers that is being merged into one new layer. */
 export type Merge = {
   layers: LayerId[];
+  /** Instead of layers of the chain all that other records hold below it. */
+  below?: true;
   into: LayerId;
   builder: NodeName;
   /** Copies of `into`; the builder's is clean once it has built and recorded the manifest. */
@@ -192,6 +244,8 @@ export type Volume = {
   policy: Policy;
   /** Limits of its own; absent: those of the policy. */
   limits?: Limits;
+  /** What people note about it; absent: nothing. */
+  metadata?: Record<string, string>;
   createdAt: string;
   /** The highest epoch ever begun. */
   epoch: number;
@@ -201,11 +255,32 @@ export type Volume = {
   tail: Tail;
   merge: Merge | null;
   garbage: Garbage[];
+  /** Absent: it is a volume. */
+  role?: Role;
+  /** The file that an image, or an adopted volume, was made from. */
+  file?: ImportedFile;
+  /** Its first layer is being made of a file; nobody can use it yet. */
+  importing?: { node: NodeName; pool: PoolId; layer: LayerId };
+  /** Absent: the chain begins with nothing. */
+  parent?: Parent;
+  /** In the order of their layers, oldest first; absent when there are none. */
+  snapshots?: Snapshot[];
+  /** Absent when there are none. */
+  clones?: Clone[];
+  /** Layers that something kept apart from the next one, and nothing does any more. */
+  loose?: LayerId[];
+  /** The node that is to merge all below the chain into it, so that it goes on from nobody. */
+  flatten?: NodeName;
+  /** What it went on from, while heads of epochs up to this one may read it. */
+  leaving?: { volume: VolumeId; afterEpoch: number };
   /** Decisions to go on without data, oldest first; absent when there was none. */
   losses?: AcceptedLoss[];
   /** Unique to each compare-and-swap, so that one whose answer was lost can be recognised. */
   operation: string;
 };
+
+/** What may fail at once: the place of a node. Two racks are one only within the same site. */
+export type Labels = { site?: string; rack?: string };
 
 /** What a node tells of itself in the store. */
 export type NodeRecord = {
@@ -215,6 +290,8 @@ export type NodeRecord = {
   apiPort: number;
   replicaPort: number;
   registeredAt: string;
+  /** Absent where nothing is known of its place. */
+  labels?: Labels;
 };
 
 /** Lives as long as the node's lease. */
@@ -227,5 +304,14 @@ export type NodeLease = {
   freeBytes: number;
 };
 
-/** A node as placement and duties see it. */
-export type NodeView = NodeRecord & { lease: NodeLease | null };
+/** An operator's wish that nothing of any volume stays on the node. */
+export type DrainMark = {
+  node: NodeName;
+  pool: PoolId;
+  /** ISO 8601. */
+  at: string;
+  by: string;
+};
+
+/** A node as placement and duties see it; `drain` is there while it is being drained. */
+export type NodeView = NodeRecord & { lease: NodeLease | null; drain?: DrainMark };

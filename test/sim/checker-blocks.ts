@@ -15,12 +15,25 @@ export type Write = {
 };
 
 export class BlockHistory {
+  /** What was there before anybody wrote: nothing, or what it was cloned from or reverted to. */
+  #begun: readonly number[] = [];
+  /** How often it was made something else than what was written to it. */
+  generation = 0;
   readonly #writes = new Map<number, Write>();
   readonly #abandoned = new Set<number>();
   /** By block: the newest write that was acknowledged or read. */
   readonly #floor = new Map<number, number>();
   /** What was the floor of a read that began before its loss was forgiven. */
   readonly #forgiven = new Set<number>();
+
+  /** From now on it shows this; what was written before cannot be seen any more. */
+  restart(content: readonly number[]): void {
+    this.#begun = [...content];
+    this.generation += 1;
+    this.#writes.clear();
+    this.#abandoned.clear();
+    this.#floor.clear();
+  }
 
   issue(value: number, block: number, session: string): void {
     const write = { block, session, ended: Infinity, acknowledged: false, underWay: 0 };
@@ -79,6 +92,9 @@ export class BlockHistory {
   /** Why a block may not show this; null when it may. @param began the floor when the read began. */
   wrong(block: number, value: number, began: number): string | null {
     const floor = this.#forgiven.has(began) ? 0 : began;
+    const begun = this.#begun[block] ?? 0;
+    if (value === begun && floor === 0) return null;
+    if (value === 0 && begun !== 0) return `nothing, but it began with ${begun}`;
     if (value === 0) return floor === 0 ? null : `nothing, but write ${floor} was acknowledged`;
     const write = this.write(value);
     if (write === undefined) return `${value}, which nobody wrote`;

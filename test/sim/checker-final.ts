@@ -10,6 +10,7 @@ export function checkFinal(checker: Checks, volumes: readonly Volume[]): void {
     if (volume.tail.phase === 'deleting') continue;
     const known = checker.known(volume.id);
     checkCopies(checker, known, volume);
+    if (volume.role === 'base') continue;
     const chain = chainContent(known, volume);
     const { tail } = volume;
     const tops =

@@ -13,6 +13,10 @@ export type Known = {
   opened: Set<string>;
   /** Sessions whose detach was answered. */
   detached: Set<string>;
+  /** What its ancestors show of it; nothing when it was not cloned. */
+  below: number[];
+  /** What each snapshot shows, for ever. */
+  snapshots: Map<string, number[]>;
   /** The newest epoch in which a head has completed a write. */
   servedEpoch: number;
 };
@@ -20,9 +24,13 @@ export type Known = {
 /** What the parts of the checker share. */
 export interface Checks {
   readonly disks: readonly Disk[];
-  readonly counts: { sealed: number };
+  readonly counts: { sealed: number; reverts: number };
   fail(text: string): never;
   known(volume: string): Known;
+  /** The record as it is now. */
+  record(volume: string): Volume | undefined;
+  /** Every record that there is. */
+  records(): Volume[];
   diskOf(node: string): Disk | undefined;
   isRotten(node: string, layer: string): boolean;
 }

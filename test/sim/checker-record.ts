@@ -2,8 +2,9 @@ import { errorText } from '../../src/errors.ts';
 import { assertRecord, assertStep } from '../../src/volume/invariants.ts';
 import { copiesWanted } from '../../src/volume/policy.ts';
 import { cleanReplicas, unsealedLayer } from '../../src/volume/queries.ts';
-import type { Replica, SealedLayer, Volume } from '../../src/volume/types.ts';
+import type { Merge, Replica, SealedLayer, Volume } from '../../src/volume/types.ts';
 import { type Checks, type Known, short } from './checker-known.ts';
+import { begin, checkRevert, checkSnapshots } from './checker-sharing.ts';
 import { blocksOf } from './disk.ts';
 import { overlay } from './layer-store.ts';
 
@@ -21,6 +22,7 @@ export function checkRecord(
     checker.fail(errorText(error));
   }
   if (next.tail.phase === 'deleting') return;
+  if (previous === null) begin(checker, known, next);
   checkRedundancy(checker, previous, next);
   const shown = previous === null ? [] : chainContent(known, previous);
   const fresh = next.chain.filter((layer) => !known.sealed.has(layer.id));
@@ -38,6 +40,8 @@ export function checkRecord(
       checker.fail(`after a seal at epoch ${next.epoch} of ${short(next.id)}, ${wrong}`);
     }
   }
+  if (previous !== null) checkRevert(checker, known, previous, next);
+  checkSnapshots(checker, known, next);
   if (next.tail.phase === 'open' && previous?.tail.phase === 'opening') {
     for (const { node } of next.tail.layer.members) {
       const copy = checker.diskOf(node)?.copies.get(next.tail.layer.id);
@@ -55,7 +59,7 @@ function allRebooted(checker: Checks, previous: Volume | null): boolean {
 
 /** What is seen through the sealed layers. */
 export function chainContent(known: Known, volume: Volume): number[] {
-  return overlay(volume.chain.map((l) => known.sealed.get(l.id) ?? []));
+  return overlay([known.below, ...volume.chain.map((l) => known.sealed.get(l.id) ?? [])]);
 }
 
 /** From its seal on a layer holds what its authority held then; a merge what its run showed. */
@@ -66,8 +70,7 @@ function learnSealed(
   layer: SealedLayer,
 ): void {
   if (previous?.merge?.into === layer.id) {
-    const run = previous.merge.layers.map((id) => known.sealed.get(id) ?? []);
-    known.sealed.set(layer.id, overlay(run));
+    known.sealed.set(layer.id, mergedContent(known, previous.merge));
     return;
   }
   const copy = checker.diskOf(layer.authority)?.copies.get(layer.id);
@@ -75,6 +78,12 @@ function learnSealed(
     checker.fail(`the authority ${layer.authority} has no file of layer ${layer.epoch}`);
   }
   known.sealed.set(layer.id, [...copy.cached]);
+}
+
+/** What the result of a merge holds; of a flatten, all that ancestors show. */
+function mergedContent(known: Known, { below, layers }: Merge): number[] {
+  if (below === true) return overlay([known.below]);
+  return overlay(layers.map((id) => known.sealed.get(id) ?? []));
 }
 
 /** Every clean copy holds exactly what the layer holds, on stable storage. */
@@ -86,7 +95,7 @@ export function checkCopies(checker: Checks, known: Known, volume: Volume): void
   }
   const { merge } = volume;
   if (merge !== null) {
-    const content = overlay(merge.layers.map((id) => known.sealed.get(id) ?? []));
+    const content = mergedContent(known, merge);
     checkClean(checker, { ...merge, id: merge.into }, volume.epoch, content);
   }
 }
@@ -129,7 +138,9 @@ function checkRedundancy(checker: Checks, previous: Volume | null, next: Volume)
   if (previous === null) return;
   const wanted = copiesWanted(next.policy);
   const before = new Map(previous.chain.map((l) => [l.id, cleanReplicas(l).length]));
-  const merged = previous.merge?.layers.map((id) => before.get(id) ?? 0) ?? [];
+  const inputs = previous.merge?.layers.map((id) => before.get(id) ?? 0) ?? [];
+  // Others decide of the copies of what a flatten is made of.
+  const merged = previous.merge?.below === true ? [1] : inputs;
   for (const layer of next.chain) {
     const was =
       before.get(layer.id) ?? (layer.id === previous.merge?.into ? Math.min(...merged) : 1);

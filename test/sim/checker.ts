@@ -4,9 +4,10 @@ import { BlockHistory } from './checker-blocks.ts';
 import { checkFinal } from './checker-final.ts';
 import { type Checks, type Known, short } from './checker-known.ts';
 import { checkRecord } from './checker-record.ts';
+import { checkSharing, checkSources } from './checker-sharing.ts';
 import { type Core, type Machine, Violation } from './core.ts';
 import type { Copy, Disk } from './disk.ts';
-import { blocksOf, rotten } from './disk.ts';
+import { blockCount, blocksOf, rotten } from './disk.ts';
 import type { BlockRequest } from './engine-connection.ts';
 import { frozenAt } from './engine-process.ts';
 
@@ -16,7 +17,16 @@ import { frozenAt } from './engine-process.ts';
  */
 const thawGraceMs = 250;
 
-export type BegunRead = { volume: string; block: number; floor: number; begun: number };
+export type BegunRead = {
+  volume: string;
+  block: number;
+  floor: number;
+  begun: number;
+  generation: number;
+};
+
+/** What was acknowledged in each block when a copy of a volume was asked for. */
+export type AskedPoint = { volume: string; floors: number[]; generation: number };
 
 /** Holds every step of a history against the promises. Its first violation ends the history. */
 export class Checker implements Checks {
@@ -35,7 +45,15 @@ export class Checker implements Checks {
   readonly #failed = new Map<string, number>();
   #newest = 0;
   /** What was checked; a history that checks nothing proves nothing. */
-  readonly counts = { reads: 0, writes: 0, sealed: 0, records: 0, excused: 0 };
+  readonly counts = {
+    reads: 0,
+    writes: 0,
+    sealed: 0,
+    records: 0,
+    excused: 0,
+    reverts: 0,
+    points: 0,
+  };
 
   constructor(core: Core) {
     this.#core = core;
@@ -56,10 +74,20 @@ export class Checker implements Checks {
       sealed: new Map(),
       opened: new Set(),
       detached: new Set(),
+      below: [],
+      snapshots: new Map(),
       servedEpoch: 0,
     };
     this.#volumes.set(id, fresh);
     return fresh;
+  }
+
+  record(id: string): Volume | undefined {
+    return this.#volumes.get(id)?.record ?? undefined;
+  }
+
+  records(): Volume[] {
+    return [...this.#volumes.values()].flatMap((v) => v.record ?? []);
   }
 
   diskOf(node: string): Disk | undefined {
@@ -101,13 +129,17 @@ export class Checker implements Checks {
   }
 
   readBegun(volume: string, block: number, _machine: Machine): BegunRead {
-    const floor = this.known(volume).history.floor(block);
-    return { volume, block, floor, begun: this.#core.scheduler.now() };
+    const { history } = this.known(volume);
+    const floor = history.floor(block);
+    const begun = this.#core.scheduler.now();
+    return { volume, block, floor, begun, generation: history.generation };
   }
 
-  readEnded({ volume, block, floor, begun }: BegunRead, value: number): void {
+  readEnded({ volume, block, floor, begun, generation }: BegunRead, value: number): void {
     if (value === rotten) return;
     const { history } = this.known(volume);
+    // A guest that is gone read what the volume was before it was reverted.
+    if (history.generation !== generation) return;
     const wrong = history.wrong(block, value, floor);
     const thawed = Math.max(...this.disks.map((d) => frozenAt(d.machine)));
     if (wrong !== null && thawed + thawGraceMs > begun) {
@@ -119,6 +151,24 @@ export class Checker implements Checks {
     history.seen(value);
   }
 
+  /** Somebody asks for a snapshot or a clone: it shows all that was acknowledged before. */
+  pointAsked(volume: string): AskedPoint {
+    const { history } = this.known(volume);
+    const floors = Array.from({ length: blockCount }, (_, block) => history.floor(block));
+    return { volume, floors, generation: history.generation };
+  }
+
+  /** It was answered: this is what it shows, for ever. */
+  pointGiven({ volume, floors, generation }: AskedPoint, content: readonly number[]): void {
+    const { history } = this.known(volume);
+    if (history.generation !== generation) return;
+    for (const [block, floor] of floors.entries()) {
+      const wrong = history.wrong(block, content[block] ?? 0, floor);
+      if (wrong !== null) this.fail(`a copy of ${short(volume)} shows ${wrong} in block ${block}`);
+    }
+    this.counts.points += 1;
+  }
+
   /** The daemon has answered that a session is detached: nothing of it may land any more. */
   detached(volume: string, session: string): void {
     this.known(volume).detached.add(session);
@@ -126,7 +176,8 @@ export class Checker implements Checks {
 
   // What heads and disks do.
 
-  headStarted(machine: Machine, { volume, open, sealed, sizeBytes }: HeadSpec): void {
+  headStarted(machine: Machine, spec: HeadSpec): void {
+    const { volume, open, sealed, sizeBytes } = spec;
     const known = this.known(volume);
     for (const node of [machine.name, ...open.peers.map((p) => p.node)]) {
       const copy = this.diskOf(node)?.copies.get(open.layer.layer);
@@ -138,7 +189,7 @@ export class Checker implements Checks {
     const { opened } = known;
     for (const { layer, peers } of sealed) {
       const node = peers[0]?.node ?? machine.name;
-      const content = known.sealed.get(layer.layer);
+      const content = this.known(layer.volume).sealed.get(layer.layer);
       const held = this.diskOf(node)?.copies.get(layer.layer)?.cached;
       if (content === undefined || this.isRotten(node, layer.layer)) continue;
       if (held?.join() !== content.join()) {
@@ -147,6 +198,7 @@ export class Checker implements Checks {
         );
       }
     }
+    checkSources(this, known, spec);
     if (opened.has(open.layer.layer)) {
       this.fail(
         `layer ${open.layer.epoch} of ${short(volume)} is opened by a second head (rule 17)`,
@@ -223,14 +275,15 @@ export class Checker implements Checks {
     const record = this.known(volume).record;
     if (record === null || record.tail.phase === 'deleting') return;
     const { tail, chain } = record;
-    const read = this.heads().some(
-      ({ machine: host, spec }) =>
-        tail.phase === 'open' &&
-        spec.open.layer.layer === tail.layer.id &&
-        spec.sealed.some(
-          (s) => s.layer.layer === layer && (s.peers[0]?.node ?? host.name) === machine.name,
-        ),
-    );
+    const read = this.heads().some(({ machine: host, spec }) => {
+      const now = this.record(spec.volume)?.tail;
+      if (now?.phase !== 'open' || spec.open.layer.layer !== now.layer.id) return false;
+      // What it has open itself stays its own, also when another record deletes the file.
+      const mine = spec.volume === volume ? host.name : undefined;
+      return spec.sealed.some(
+        (s) => s.layer.layer === layer && (s.peers[0]?.node ?? mine) === machine.name,
+      );
+    });
     if (read) this.fail(`${machine.name} deletes layer ${epoch} under the head that reads it`);
     const replica = chain
       .find((l) => l.id === layer)
@@ -260,8 +313,12 @@ export class Checker implements Checks {
     const known = this.known(id);
     known.record = next ?? null;
     this.counts.records += 1;
-    if (next == null) return;
+    if (next == null) {
+      checkSharing(this, null);
+      return;
+    }
     checkRecord(this, known, previous ?? null, next);
+    checkSharing(this, previous === null ? next : null);
     this.onStep(next);
   }
 

@@ -1,4 +1,6 @@
+import { isNameless, isUnneededBase } from '../../src/volume/delete.ts';
 import { describeVolume } from '../../src/volume/health.ts';
+import { isTooLong } from '../../src/volume/marks.ts';
 import type { Volume } from '../../src/volume/types.ts';
 import { Violation } from './core.ts';
 import { blocksOf } from './disk.ts';
@@ -8,6 +10,9 @@ import type { World } from './world.ts';
 /** After the last fault everything is in order again within this time, milliseconds. */
 const convergeWithinMs = 120_000;
 const lookEveryMs = 250;
+/** After everything was deleted nothing is left within this time, milliseconds. */
+const clearWithinMs = 60_000;
+const callTimeoutMs = 15_000;
 
 /** Ends all faults, boots everything. */
 export function healEverything(world: World): void {
@@ -64,7 +69,8 @@ async function serve(world: World, user: User, until: number): Promise<void> {
   if (user.id === null || user.record() === undefined) return;
   while (scheduler.now() < until) {
     user.bury();
-    if (user.record()?.tail.phase === 'deleting') return;
+    const record = user.record();
+    if (record === undefined || isNameless(record)) return;
     const { consumer } = user;
     if (consumer === null) {
       await user.startGuest(random.pick(world.nodes));
@@ -121,9 +127,34 @@ function isLost({ checker }: World, { chain }: Volume, finding: string): boolean
 function* work(volume: Volume): Generator<string> {
   if (volume.merge !== null) yield 'a merge is under way';
   if (volume.garbage.length > 0) yield 'garbage is left';
-  if (volume.chain.length > volume.policy.maxLayers) yield 'the chain is too long';
+  if (isTooLong(volume)) yield 'the chain is too long';
+  if (isUnneededBase(volume)) yield 'no clone needs it';
+  if (volume.flatten !== undefined) yield 'it is not flattened';
+  if (volume.leaving !== undefined) yield 'it has not left its parent';
   if (volume.chain.some((l) => l.replicas.some((r) => r.state !== 'clean'))) {
     yield 'a copy is not clean';
   }
   if (volume.chain.some((l) => l.manifest === null)) yield 'a layer is not proven';
+}
+
+/** Deletes all volumes, in any order; then no record and, as `checkFinal` sees, no file is left. */
+export async function clearAway(world: World): Promise<void> {
+  const { scheduler, random, trace } = world.core;
+  trace.note('history', 'everything is deleted');
+  const until = scheduler.now() + clearWithinMs;
+  while (world.volumes().length > 0) {
+    const named = world.volumes().filter((v) => !isNameless(v));
+    if (named.length > 0) {
+      const { name, attachments } = random.pick(named);
+      await random.pick(world.nodes).ask(callTimeoutMs, async (service, signal) => {
+        for (const { host } of attachments) await service.detach(name, host, signal);
+        await service.deleteVolume(name, { snapshots: true });
+      });
+    }
+    if (scheduler.now() > until) {
+      const left = world.volumes().map((v) => `${v.name} (${v.role ?? v.tail.phase})`);
+      throw new Violation(`left after everything was deleted: ${left.join(', ')}`);
+    }
+    await scheduler.sleep(lookEveryMs);
+  }
 }

@@ -73,17 +73,29 @@ export class SimEngine implements Engine {
     };
   }
 
-  async startProxy(spec: ProxySpec): Promise<ProxyHandle> {
+  async startProxy(
+    volume: string,
+    where: Promise<ProxySpec>,
+    listens: () => void,
+    signal: AbortSignal,
+  ): Promise<ProxyHandle> {
+    where.catch(() => undefined);
     await this.#spawn();
+    const socket = this.#listen(volume, false);
+    listens();
+    const spec = await where;
     const { core, machine } = this.#host;
     const node = [spec.headNode];
     const relay = new RelayProcess(core, machine, `proxy to ${node}`, spec.session, (owner) =>
       this.#host.gatewayDial(owner, spec.headNode, spec.port, spec.session),
     );
-    const socket = this.#listen(spec.volume, false);
     this.#host.proxies.set(relay, spec);
     relay.onGone(() => this.#host.proxies.delete(relay));
+    const kill = () => relay.kill();
+    signal.addEventListener('abort', kill);
+    if (signal.aborted) kill();
     await this.#ready(relay);
+    signal.removeEventListener('abort', kill);
     socket.server = relay;
     return new SimProxy(this.#daemon, relay, spec);
   }
@@ -154,7 +166,8 @@ export class SimEngine implements Engine {
   async #ready(relay: RelayProcess): Promise<void> {
     const open = await this.#daemon.ask<boolean>((resolve) => {
       relay.onGone(() => resolve(false));
-      relay.ready(relayOpenMs, resolve);
+      if (relay.alive) relay.ready(relayOpenMs, resolve);
+      else resolve(false);
     });
     if (open) return;
     relay.kill();

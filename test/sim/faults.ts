@@ -1,3 +1,4 @@
+import { copiesWanted } from '../../src/volume/policy.ts';
 import { cleanReplicas } from '../../src/volume/queries.ts';
 import type { Machine } from './core.ts';
 import { etcdPlace } from './network.ts';
@@ -77,10 +78,14 @@ function onMachine(begin: (world: World, machine: Machine) => Undo): Fault {
   return (world) => begin(world, world.core.random.pick(world.machines));
 }
 
-/** Proven copies that have a sound one beside them to be mended from. */
+/**
+ * Proven copies that have a sound one beside them to be mended from, and will have: where one copy is
+ * enough, the other may be dropped as superfluous before anybody has noticed.
+ */
 function rottable(world: World): { node: string; layer: string }[] {
   const { checker } = world;
-  return world.volumes().flatMap(({ chain }) =>
+  const kept = world.volumes().filter(({ policy }) => copiesWanted(policy) > 1);
+  return kept.flatMap(({ chain }) =>
     chain
       .filter((l) => l.manifest !== null && !l.replicas.some((r) => checker.isRotten(r.node, l.id)))
       .map((l) => ({ layer: l.id, clean: cleanReplicas(l) }))

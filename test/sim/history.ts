@@ -1,8 +1,9 @@
 import { Checker } from './checker.ts';
-import { converge, healEverything } from './converge.ts';
+import { clearAway, converge, healEverything } from './converge.ts';
 import { type Core, Violation } from './core.ts';
 import { FaultMaker } from './faults.ts';
 import { createMachines } from './machine.ts';
+import { Operator, simLabels } from './operator.ts';
 import { SeededRandom } from './random.ts';
 import { SimScheduler } from './scheduler.ts';
 import { RingTrace } from './trace.ts';
@@ -24,6 +25,11 @@ export type HistoryResult = {
   counts: Counts;
 };
 
+/** What an operator does is determined by the seed, and by nothing that users and faults draw. */
+const operatorSeed = 0x0d7a_1235;
+const sharingSeed = 0x5a4e_0c10;
+/** In how many histories users make snapshots and clones. */
+const sharing = 0.5;
 /** Lines of a failing history that are shown. */
 const shownLines = 60;
 
@@ -54,9 +60,16 @@ export async function runHistory(
   const trace = new RingTrace(scheduler);
   const core: Core = { random, scheduler, trace };
   const checker = new Checker(core);
-  const world = new World(core, createMachines(core, random.int(...length.machines)), checker);
+  const machines = createMachines(core, random.int(...length.machines));
+  const more = new SeededRandom(seed ^ operatorSeed);
+  const labels = simLabels(
+    more,
+    machines.map((m) => m.name),
+  );
+  const world = new World(core, machines, checker, labels);
+  world.shares = new SeededRandom(seed ^ sharingSeed).chance(sharing);
   let over = false;
-  play(world, length).then(
+  play(world, length, new Operator(world, more)).then(
     () => {
       over = true;
     },
@@ -81,27 +94,42 @@ export async function runHistory(
 }
 
 /** A time with users and faults, and then a time in which everything must come into order. */
-async function play(world: World, length: Length): Promise<void> {
+async function play(world: World, length: Length, operator: Operator): Promise<void> {
   const { random, scheduler } = world.core;
-  const users = Array.from(
-    { length: random.int(...length.users) },
-    (_, i) => new User(world, `v${i + 1}`),
-  );
-  world.guests.push(...users);
+  const users: User[] = [];
+  const lives: Promise<void>[] = [];
+  let resting = false;
+  const add = (user: User) => {
+    users.push(user);
+    world.guests.push(user);
+    if (!resting) lives.push(user.live());
+  };
   world.start();
   const faults = new FaultMaker(world);
-  const lives = users.map((user) => user.live());
+  const count = random.int(...length.users);
+  for (let i = 1; i <= count; i += 1) add(new User(world, `v${i}`));
+  world.onClone = (name, id) => add(new User(world, name, id));
   await scheduler.sleep(random.int(...length.calm));
   const trouble = new Trouble(world);
-  const faulty = Promise.all([trouble.alone ? null : faults.live(), trouble.live()]);
+  const faulty = Promise.all([
+    trouble.alone ? null : faults.live(),
+    trouble.live(),
+    operator.live(),
+  ]);
   await scheduler.sleep(random.int(...length.trouble));
   faults.stop();
   trouble.stop();
+  operator.rest();
+  resting = true;
   for (const user of users) user.rest();
   healEverything(world);
   await faulty;
   await Promise.all(lives);
+  await operator.tidy();
   await converge(world, users);
   for (const { consumer } of users) consumer?.vanish();
+  world.checker.final(world.volumes());
+  if (!world.shares) return;
+  await clearAway(world);
   world.checker.final(world.volumes());
 }

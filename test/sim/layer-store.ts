@@ -170,6 +170,18 @@ export class SimLayerStore implements LayerStore {
     await this.#place(into, sizeBytes, kept);
   }
 
+  async importFile(
+    into: LayerKey,
+    _source: unknown,
+    sizeBytes: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#daemon.wait(this.#disk.core.random.int(...mergeMs));
+    if (signal.aborted) throw new HyperscaleError('cancelled', 'the import was cancelled');
+    this.#spaceOrThrow();
+    await this.#place(into, sizeBytes);
+  }
+
   async inventory(volume?: string): Promise<PoolInventory> {
     await this.#access();
     const wanted = (id: string) => volume === undefined || id === volume;

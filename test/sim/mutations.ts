@@ -1,3 +1,5 @@
+import { sharingMutations } from './mutations-sharing.ts';
+
 /**
  * Small breakages of the code under test, each of a rule that everything stands on. The simulator
  * is worth something only if it notices every one of them (`mutation-check.ts`).
@@ -142,9 +144,10 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'merge-into-its-base',
-    file: 'src/node/background.ts',
-    find: 'const key = { volume: id, layer: into, epoch: top.epoch };',
-    replace: "const key = { volume: id, layer: run[0]?.id ?? '', epoch: top.epoch };",
+    file: 'src/node/build-merge.ts',
+    find: 'const key = { volume: id, layer: into, epoch: mergedEpoch(volume) };',
+    replace:
+      "const key = { volume: id, layer: inputs[0]?.layer.id ?? '', epoch: mergedEpoch(volume) };",
     why: 'rule 4: the result of a merge takes the place of a sealed layer',
   },
   {
@@ -199,7 +202,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'deletion-asks-no-holder',
     file: 'src/cluster/jobs.ts',
-    find: '.filter((g) => isDeletable(volume, g.afterEpoch))',
+    find: 'isDeletable(volume, g.afterEpoch) && ',
     replace: '',
     why: 'files go while a head may read them',
   },
@@ -240,9 +243,9 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'merge-built-too-small',
-    file: 'src/node/background.ts',
-    find: '      top.sizeBytes,\n',
-    replace: '      run[0]?.sizeBytes ?? 0,\n',
+    file: 'src/node/build-merge.ts',
+    find: '    top.layer.sizeBytes,\n',
+    replace: '    inputs[0]?.layer.sizeBytes ?? 0,\n',
     why: 'extend: what was written behind the end of the older layer is lost',
   },
   {
@@ -280,4 +283,5 @@ export const mutations: readonly Mutation[] = [
     replace: '  return worker.volume?.sizeBytes ?? layer.sizeBytes;',
     why: 'extend: copies of an older layer are as long as that layer, or they never are equal',
   },
+  ...sharingMutations,
 ];

@@ -3,6 +3,7 @@ import type { LayerStore } from '../../src/engine/engine.ts';
 import { Agent } from '../../src/node/agent.ts';
 import type { Context, Environment, Log } from '../../src/node/context.ts';
 import { EventLog } from '../../src/node/events.ts';
+import { Rebalance } from '../../src/node/rebalance.ts';
 import { Scrub } from '../../src/node/scrub.ts';
 import { Service } from '../../src/node/service.ts';
 import { createEtcdStore, type EtcdStore } from '../../src/store/etcd-store.ts';
@@ -28,6 +29,9 @@ const hungAfterMs = 5_000;
 const version = 'sim';
 /** Fast, and all over again every three seconds. */
 const scrubOptions = { bytesPerSecond: 1e12, intervalDays: 3 / 86_400 };
+/** Often enough for something to be moved while there are faults. */
+const rebalanceTimes = { lookMs: 2_000, settleMs: 3_000 };
+const rebalancePercent = 15;
 /** Simulated wall clocks begin here. */
 const wallClock = Date.parse('2030-01-01T00:00:00Z');
 /** More looks at the nodes than this at one instant: a worker spins. */
@@ -65,6 +69,7 @@ export async function composeDaemon(
       ),
   });
   const environment = environmentOf(core, run);
+  const labels = world.labels.get(name);
   await store.registerNode({
     name,
     pool,
@@ -72,6 +77,7 @@ export async function composeDaemon(
     apiPort: 1,
     replicaPort: 2,
     registeredAt: environment.now(),
+    ...(labels === undefined ? {} : { labels }),
   });
   await keepLeaseCurrent(run, store, engine.layers, { name, pool, boot, version });
   let connectedSince = core.scheduler.now() - leasesSettleMs;
@@ -112,6 +118,7 @@ export async function composeDaemon(
     headsAreNewest: () => agent.headsAreNewest(),
     async listen() {
       await agent.start();
+      new Rebalance(agent, rebalancePercent, rebalanceTimes).start();
       if (world.scrubs) new Scrub(agent, node.scrubMemory, scrubOptions).start();
       watchOwnReplicaServer(world, node, run);
       return new Service(agent, version, environment.randomId, store.retirement);

@@ -1,3 +1,4 @@
+import type { Labels } from '../../src/volume/types.ts';
 import type { Checker } from './checker.ts';
 import type { Core } from './core.ts';
 import type { SimNetwork } from './network.ts';
@@ -17,5 +18,7 @@ export type NodeWorld = {
   repairDelayMs: number;
   /** Daemons read their copies again and again. */
   scrubs: boolean;
+  /** Where machines stand, by their names. */
+  labels: ReadonlyMap<string, Labels>;
   checker: Checker;
 };

@@ -8,7 +8,7 @@ const childProgram = fileURLToPath(new URL('run-child.ts', import.meta.url));
 /** Histories that a child gets at a time. */
 const portion = 25;
 /** A history that takes longer than this spins without events. */
-const hungAfterMs = 60_000;
+const hungAfterMs = 120_000;
 const sayEveryMs = 10_000;
 /** After this many failures it is not worth going on. */
 const mostFailures = 20;

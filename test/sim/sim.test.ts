@@ -4,7 +4,7 @@ import { runHistory } from './history.ts';
 import { runMany } from './run.ts';
 
 const histories = 20_000;
-const minutes = 3;
+const minutes = 2.5;
 const jobs = 2;
 /** In so many histories every kind of fault happens. */
 const enoughForAll = 500;
@@ -46,6 +46,9 @@ describe('the simulator', () => {
       if (report.done >= enoughForAll) {
         const met = Object.keys(faults).filter((kind) => (report.counts[kind] ?? 0) > 0);
         expect(met).toEqual(Object.keys(faults));
+        for (const what of ['clone', 'flatten', 'checked points', 'checked reverts']) {
+          expect(report.counts[what], what).toBeGreaterThan(0);
+        }
       }
       for (const phase of ['idle', 'opening', 'open', 'fencing', 'deleting']) {
         expect(report.counts[`phase ${phase}`], phase).toBeGreaterThan(0);

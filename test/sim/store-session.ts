@@ -34,15 +34,20 @@ export function openSimSession(link: StoreLink, callTimeoutMs: number): EtcdSess
     passes: () => network.reachable(machine, etcdPlace),
     delay: () => network.delay(machine, etcdPlace),
   });
-  const down = new Pipe(core, {
-    passes: () => network.reachable(etcdPlace, machine),
-    delay: () => network.delay(etcdPlace, machine) + link.lag(),
-  });
+  const back = (lag: () => number) =>
+    new Pipe(core, {
+      passes: () => network.reachable(etcdPlace, machine),
+      delay: () => network.delay(etcdPlace, machine) + lag(),
+    });
+  const down = back(() => 0);
+  // A stream of its own: an answer may tell of what the watch has not told yet.
+  const news = back(link.lag);
 
   /** What the kernel does when the client's side is closed, or its process has ended. */
   function hangUp(): void {
     up.close();
     down.drop();
+    news.drop();
     for (const end of ends.splice(0)) end();
   }
 
@@ -75,6 +80,11 @@ export function openSimSession(link: StoreLink, callTimeoutMs: number): EtcdSess
   /** Lets the client hear something. */
   function tell(hear: () => void): void {
     down.send(() => run.deliver(() => !lost.signal.aborted && hear()));
+  }
+
+  /** Lets the client hear of a change. */
+  function tellNews(hear: () => void): void {
+    news.send(() => run.deliver(() => !lost.signal.aborted && hear()));
   }
 
   async function request<T>(work: () => T): Promise<T> {
@@ -137,7 +147,7 @@ export function openSimSession(link: StoreLink, callTimeoutMs: number): EtcdSess
     };
     await request(() => {
       const end = etcd.watch(prefix, Number(watch.start_revision), (answer) =>
-        tell(() => hear(answer)),
+        tellNews(() => hear(answer)),
       );
       if (end === undefined) tell(() => fail(new Error('the watch fell behind')));
       else if (lost.signal.aborted || run.gone) end();

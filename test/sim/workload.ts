@@ -1,10 +1,13 @@
 import type { Endpoint } from '../../src/api/service.ts';
 import type { Service } from '../../src/node/service.ts';
+import { isNameless } from '../../src/volume/delete.ts';
+import { snapshotsOf } from '../../src/volume/marks.ts';
 import { attachmentOn } from '../../src/volume/queries.ts';
 import type { Policy, Volume } from '../../src/volume/types.ts';
 import { Consumer } from './consumer.ts';
 import { blockBytes, blockCount } from './disk.ts';
 import type { Node, Outcome } from './node.ts';
+import { actOnPoints, type Call, revert } from './workload-sharing.ts';
 import { simPolicy, type World } from './world.ts';
 
 const callTimeoutMs = 15_000;
@@ -21,12 +24,16 @@ export class User {
   /** Guests that were declared dead, or whose volume was detached under them. */
   readonly #ghosts = new Set<Consumer>();
   #active = true;
+  readonly #isClone: boolean;
   /** Where the last guest died with its machine. */
   #deadOn: string | null = null;
 
-  constructor(world: World, name: string) {
+  /** @param id of a volume that is there already: a clone */
+  constructor(world: World, name: string, id: string | null = null) {
     this.#world = world;
     this.name = name;
+    this.#id = id;
+    this.#isClone = id !== null;
     this.#policy = simPolicy(world.core);
     this.#pauseMs = world.core.random.pick([300, 1_000, 3_000, 8_000]);
   }
@@ -98,7 +105,10 @@ export class User {
   async #act(): Promise<void> {
     const { random } = this.#world.core;
     if (this.#id === null) return this.#create();
+    const record = this.record();
+    if (record !== undefined && isNameless(record)) return this.#gone();
     const { consumer } = this;
+    if (this.#world.shares && random.chance(0.4)) return this.#actOnPoints(this.#id);
     if (consumer === null) {
       if (random.chance(0.05)) return this.#delete();
       if (random.chance(0.1)) return this.#extend();
@@ -129,6 +139,16 @@ export class User {
     }
   }
 
+  async #actOnPoints(id: string): Promise<void> {
+    const { consumer } = this;
+    const call: Call = (what, made) => this.#call(what, made);
+    if (!this.#world.core.random.chance(0.15)) return actOnPoints(this.#world, id, call);
+    const record = this.record();
+    if (record === undefined || snapshotsOf(record).length === 0) return;
+    if (consumer !== null) await this.#detach(consumer);
+    await revert(this.#world, id, call);
+  }
+
   /** To any size, sometimes to two at once: a volume never becomes smaller. */
   async #extend(): Promise<void> {
     const { random } = this.#world.core;
@@ -147,7 +167,7 @@ export class User {
       service.extendVolume(this.name, sizeBytes, signal),
     );
     const after = this.#world.volume(id)?.sizeBytes;
-    if (!extended.ok || after === undefined) return;
+    if (!extended.ok || after === undefined || this.#world.reverting.has(id)) return;
     const told = extended.value.volume.sizeBytes;
     if (told === sizeBytes && after >= sizeBytes && sizeBytes >= before) return;
     this.#world.checker.fail(
@@ -163,16 +183,21 @@ export class User {
     );
     if (made.ok) this.#id = made.value.id;
     // An unknown outcome shows in the store.
-    else this.#id = this.#world.volumes().find((v) => v.name === name)?.id ?? null;
+    else this.#id = this.#world.named(name)?.id ?? null;
   }
 
   async #delete(): Promise<void> {
-    const deleted = await this.#call('delete', (service) => service.deleteVolume(this.name));
-    const { phase } = this.record()?.tail ?? { phase: 'deleting' };
-    if (!deleted.ok && phase !== 'deleting') return;
-    if (phase !== 'deleting') return;
+    const options = this.#world.shares ? { snapshots: true } : undefined;
+    await this.#call('delete', (service) => service.deleteVolume(this.name, options));
+    const record = this.record();
+    if (record === undefined || isNameless(record)) this.#gone();
+  }
+
+  /** The volume has no name any more; who had a clone is content. */
+  #gone(): void {
     this.#id = null;
     this.#policy = simPolicy(this.#world.core);
+    if (this.#isClone) this.rest();
   }
 
   /** The new host gets its endpoint first, then the guest moves, then the old one is detached. */

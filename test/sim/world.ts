@@ -1,4 +1,6 @@
-import type { NodeView, Policy, Volume } from '../../src/volume/types.ts';
+import { isNameless } from '../../src/volume/delete.ts';
+import { clonesOf, snapshotsOf } from '../../src/volume/marks.ts';
+import type { Labels, NodeView, Policy, Volume } from '../../src/volume/types.ts';
 import type { Checker } from './checker.ts';
 import type { Core, Machine } from './core.ts';
 import { SimNetwork } from './network.ts';
@@ -26,14 +28,27 @@ export class World implements NodeWorld {
   readonly repairDelayMs: number;
   /** Daemons read their copies again and again. */
   readonly scrubs: boolean;
+  readonly labels: ReadonlyMap<string, Labels>;
   /** Who has guests that die with their machine. */
   readonly guests: { machineDied(machine: string): void }[] = [];
   duplicates = 0;
+  /** Users make snapshots and clones. */
+  shares = false;
+  /** Volumes that somebody asked to revert, and of which the answer did not come. */
+  readonly reverting = new Set<string>();
+  /** Called when somebody has made a clone. */
+  onClone: (name: string, id: string) => void = () => undefined;
   readonly #byName: Map<string, Node>;
   readonly #newest = new Map<string, Volume>();
 
-  constructor(core: Core, machines: Machine[], checker: Checker) {
+  constructor(
+    core: Core,
+    machines: Machine[],
+    checker: Checker,
+    labels: ReadonlyMap<string, Labels> = new Map(),
+  ) {
     this.core = core;
+    this.labels = labels;
     this.checker = checker;
     this.machines = machines;
     this.repairDelayMs = core.random.pick([2_000, 6_000, 30_000]);
@@ -74,6 +89,11 @@ export class World implements NodeWorld {
 
   volume(id: string): Volume | undefined {
     return this.#newest.get(`${volumesPrefix}${id}`);
+  }
+
+  /** The volume that has this name. */
+  named(name: string): Volume | undefined {
+    return this.volumes().find((v) => v.name === name && !isNameless(v));
   }
 
   /** Nodes as some daemon that answers sees them; empty when none does. */
@@ -121,7 +141,16 @@ function line(volume: Volume | null): string {
           ? `fencing ${members(tail.unsealed)} by ${tail.taker}`
           : tail.phase;
   const on = attachments.map((a) => a.host).join(' ');
-  const rest = `${merge === null ? '' : ` merging into ${merge.into.slice(0, 4)} on ${merge.builder}`}${
+  const place = (id: string | null) => chain.find((l) => l.id === id)?.epoch ?? '-';
+  const marks = [
+    ...(volume.role === undefined ? [] : [volume.role]),
+    ...(volume.parent ? [`from ${volume.parent.volume.slice(0, 8)}`] : []),
+    ...(volume.leaving ? [`leaving ${volume.leaving.volume.slice(0, 8)}`] : []),
+    ...(volume.flatten ? [`flatten on ${volume.flatten}`] : []),
+    ...snapshotsOf(volume).map((s) => `snapshot ${s.name}@${place(s.layer)}`),
+    ...clonesOf(volume).map((c) => `clone ${c.volume.slice(0, 8)}@${place(c.layer)}`),
+  ].map((text) => `; ${text}`);
+  const rest = `${marks.join('')}${merge === null ? '' : ` merging into ${merge.into.slice(0, 4)} on ${merge.builder}`}${
     garbage.length === 0
       ? ''
       : ` garbage ${garbage.map((g) => `${g.epoch}(${g.holders.map((h) => h.node).join(' ')})`).join(' ')}`

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import type { DeviceService } from '../../src/api/device-service.ts';
+import type { ImageService } from '../../src/api/image-service.ts';
 import { createApi } from '../../src/api/server.ts';
 import type { Endpoint, NodeEvent, NodeService, PeerService, Work } from '../../src/api/service.ts';
 import type { Verification } from '../../src/cluster/verify.ts';
@@ -12,7 +13,9 @@ import { mustGrow } from '../../src/volume/extend.ts';
 import { changedLimits, limitsOf, policyLimits, withLimits } from '../../src/volume/limits.ts';
 import { policyNamed } from '../../src/volume/policy.ts';
 import type { NodeView, Replica, SealedLayer, Volume } from '../../src/volume/types.ts';
+import { FakeChanges } from './api-fake-changes.ts';
 import { FakeOperator } from './api-fake-operator.ts';
+import { FakeSnapshots } from './api-fake-snapshots.ts';
 
 /** Records for tests, and a node service without a cluster under it. */
 
@@ -129,6 +132,7 @@ export class FakeService implements NodeService {
   readonly recovery = null;
   readonly moves = null;
   vms: VmDisks | null = null;
+  images: ImageService | null = null;
 
   quarantine() {
     return this.quarantined;
@@ -226,7 +230,8 @@ export class FakeService implements NodeService {
     return { ...this.verification, id, name };
   }
 
-  async deleteVolume(idOrName: string) {
+  async deleteVolume(idOrName: string, options?: { snapshots: boolean }) {
+    this.calls.push(['delete', idOrName, options]);
     const { value } = this.volume(idOrName);
     const [first] = value.attachments;
     if (first !== undefined) {
@@ -263,14 +268,23 @@ export class FakeService implements NodeService {
   readonly operator = new FakeOperator(this.calls, (id) => this.volume(id).value);
 
   readonly devices: DeviceService = {
-    make: async (idOrName, host, name) => {
-      this.calls.push(['make-device', idOrName, host, name]);
+    make: async (idOrName, host, { name, attach }) => {
+      this.calls.push([
+        'make-device',
+        idOrName,
+        host,
+        name,
+        ...(attach === true ? ['attach'] : []),
+      ]);
       return { host, device: '/dev/loop7', link: name === undefined ? null : `/dev/${name}` };
     },
     remove: async (idOrName, host, force) => {
       this.calls.push(['remove-device', idOrName, host, force]);
     },
   };
+
+  readonly snapshots = new FakeSnapshots(this.calls, this.records);
+  readonly changes = new FakeChanges(this.records);
 
   readonly peer: PeerService = {
     prepareLayer: async (request) => {
@@ -316,6 +330,7 @@ export class FakeService implements NodeService {
     removeDevice: async (request) => {
       this.calls.push(['peer-remove-device', request]);
     },
+    groupSeal: async ({ step }) => ({ kept: step === 'keep' }),
     seal: async (id) => {
       this.calls.push(['peer-seal', id]);
     },

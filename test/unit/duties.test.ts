@@ -41,6 +41,7 @@ function duty({ volume, self = 'n1', boot, local = {}, down = [], rebooted = [] 
     head: null,
     openLayerBurnt: false,
     proxy: null,
+    listening: null,
     gateways: [],
     failed: new Set(),
     avoid: new Set(),
@@ -101,6 +102,14 @@ describe('what belongs to another epoch or session goes first', () => {
     expect(duty({ volume: moved, self: 'n2', local })).toEqual({ kind: 'stop-proxy' });
     const idle = record(both);
     expect(duty({ volume: idle, self: 'n2', local })).toBeNull();
+  });
+
+  test('the socket of a proxy that was never started goes with its session', () => {
+    const local = { listening: 'session-n2', proxy: null };
+    expect(duty({ volume: shared, self: 'n2', local })).toMatchObject({ kind: 'start-proxy' });
+    for (const volume of [opened, record()]) {
+      expect(duty({ volume, self: 'n2', local })).toEqual({ kind: 'stop-proxy' });
+    }
   });
 
   test('a gateway is stopped when its session is revoked or the head is elsewhere, not when the head dies', () => {
@@ -444,19 +453,21 @@ describe('exports', () => {
     ['deleting', record({ epoch: 2, tail: { phase: 'deleting' } }), []],
   ])('what nobody may write any more is stale (%s)', (_, volume, kept) => {
     const now = record({ ...volume, epoch: 2 });
-    const stale = exportsStale(now, [writable(1), writable(2)]).map((e) => e.key.epoch);
+    const stale = exportsStale(now, [writable(1), writable(2)], self('n2')).map((e) => e.key.epoch);
     expect(stale).toEqual([1, 2].filter((epoch) => !kept.includes(epoch)));
   });
 
   test('an export of an epoch that this record does not know yet is left alone', () => {
-    expect(exportsStale(record({ epoch: 2 }), [writable(3)])).toEqual([]);
+    expect(exportsStale(record({ epoch: 2 }), [writable(3)], self('n2'))).toEqual([]);
   });
 
   test('what a head may still read stays until the volume is idle or deleted', () => {
-    expect(exportsStale(opened, [readable(9)])).toEqual([]);
-    expect(exportsStale(record({ tail: fencing('n2', 2, l1) }), [readable(9)])).toEqual([]);
-    expect(exportsStale(record(), [readable(9)])).toEqual([readable(9)]);
+    expect(exportsStale(opened, [readable(9)], self('n2'))).toEqual([]);
+    expect(exportsStale(record({ tail: fencing('n2', 2, l1) }), [readable(9)], self('n2'))).toEqual(
+      [],
+    );
+    expect(exportsStale(record(), [readable(9)], self('n2'))).toEqual([readable(9)]);
     const deleted = record({ tail: { phase: 'deleting' } });
-    expect(exportsStale(deleted, [readable(9)])).toEqual([readable(9)]);
+    expect(exportsStale(deleted, [readable(9)], self('n2'))).toEqual([readable(9)]);
   });
 });

@@ -201,6 +201,7 @@ describe('the writer of a volume with a damaged copy', () => {
         head,
         openLayerBurnt: true,
         proxy: null,
+        listening: null,
         gateways: [],
         failed: new Set(failed),
         avoid: new Set(),

@@ -5,7 +5,7 @@ import { ExtendedShape, ExtendVolume } from '../extend-schemas.ts';
 import { VolumeParams } from '../request-schemas.ts';
 import { named, ProblemShape } from '../schemas.ts';
 import type { NodeService } from '../service.ts';
-import { volumeView } from '../views.ts';
+import { recordsOf, volumeView } from '../views.ts';
 
 /** Growing a volume. */
 export function extendRoutes(app: App, service: NodeService): void {
@@ -31,7 +31,7 @@ export function extendRoutes(app: App, service: NodeService): void {
       const { sizeBytes } = request.body;
       const gone = clientGone(reply);
       const extended = await service.extendVolume(request.params.volume, sizeBytes, gone);
-      const volume = volumeView(extended.volume, service.nodes());
+      const volume = volumeView(extended.volume, recordsOf(service));
       return { sizeBytes: volume.sizeBytes, volume, consumers: extended.consumers };
     },
   );

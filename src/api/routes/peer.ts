@@ -14,6 +14,16 @@ const maxReadBytes = 4 * 2 ** 20;
 const layer = { volume: Id, layer: Id, epoch: Epoch };
 const LayerBody = Type.Object(layer, closed);
 const VolumeBody = Type.Object({ volume: Id }, closed);
+const Text = Type.String({ minLength: 1, maxLength: 100 });
+const GroupSealBody = Type.Object(
+  {
+    volume: Id,
+    group: Id,
+    snapshot: Type.Object({ id: Id, name: Id, createdAt: Text, group: Type.Optional(Id) }, closed),
+    step: Type.Enum(['ready', 'hold', 'keep', 'drop']),
+  },
+  closed,
+);
 
 /** What nodes ask of each other: one POST for each method of `PeerService`. Not for others. */
 export function peerRoutes(app: App, service: NodeService): void {
@@ -106,6 +116,9 @@ export function peerRoutes(app: App, service: NodeService): void {
     await peer.seal(request.body.volume);
     return reply.code(204).send();
   });
+  app.post('/groupSeal', { schema: { ...hide, body: GroupSealBody } }, (request) =>
+    peer.groupSeal(request.body),
+  );
   app.post(
     '/extend',
     { schema: { ...hide, body: Type.Object({ volume: Id, sizeBytes: Offset }, closed) } },

@@ -1,11 +1,18 @@
 import { Type } from 'typebox';
-import { errorText } from '../../errors.ts';
+import { errorText, HyperscaleError } from '../../errors.ts';
 import { checkVolumeName, checkVolumeSize } from '../../volume/names.ts';
 import { policyNamed } from '../../volume/policy.ts';
+import type { Volume } from '../../volume/types.ts';
 import type { App } from '../app.ts';
 import { clientGone } from '../client-gone.ts';
 import { DetachQuery } from '../operator-schemas.ts';
-import { AttachmentParams, AttachVolume, CreateVolume, VolumeParams } from '../request-schemas.ts';
+import {
+  AttachmentParams,
+  AttachVolume,
+  DeleteQuery,
+  ListQuery,
+  VolumeParams,
+} from '../request-schemas.ts';
 import {
   EndpointShape,
   LayerShape,
@@ -16,7 +23,8 @@ import {
   VolumeShape,
 } from '../schemas.ts';
 import type { NodeService } from '../service.ts';
-import { endpointView, volumeDetailView, volumeView } from '../views.ts';
+import { CreateVolume, type CreateVolumeRequest } from '../snapshot-schemas.ts';
+import { endpointView, recordsOf, volumeDetailView, volumeView } from '../views.ts';
 import { wantedLimits } from './qos.ts';
 
 const problem = { default: named(ProblemShape) };
@@ -31,21 +39,25 @@ export function volumeRoutes(app: App, service: NodeService): void {
       app.log.warn({ volume: value.id, error: errorText(error) }, 'work is not known');
       return [];
     });
-    return volumeDetailView(value, service.nodes(), work);
+    return volumeDetailView(value, recordsOf(service), work);
   };
   app.get(
     '/volumes',
     {
       schema: {
         operationId: 'listVolumes',
-        summary: 'All volumes',
+        summary: 'All volumes; images have a list of their own',
         tags: ['volumes'],
+        querystring: ListQuery,
         response: { 200: Type.Object({ volumes: Type.Array(named(VolumeShape)) }), ...problem },
       },
     },
-    async () => {
-      const nodes = service.nodes();
-      const volumes = service.volumes().map(({ value }) => volumeView(value, nodes));
+    async (request) => {
+      const records = recordsOf(service);
+      const volumes = service
+        .volumes()
+        .filter(({ value }) => request.query.all === 'true' || value.role === undefined)
+        .map(({ value }) => volumeView(value, records));
       return { volumes: volumes.sort((a, b) => a.name.localeCompare(b.name)) };
     },
   );
@@ -54,7 +66,7 @@ export function volumeRoutes(app: App, service: NodeService): void {
     {
       schema: {
         operationId: 'createVolume',
-        summary: 'Create a volume',
+        summary: 'Create a volume, empty or from a volume, a snapshot or an image',
         tags: ['volumes'],
         body: named(CreateVolume),
         response: { 201: named(VolumeShape), ...problem },
@@ -73,15 +85,9 @@ export function volumeRoutes(app: App, service: NodeService): void {
       },
     },
     async (request, reply) => {
-      const { name, sizeBytes, policy, ...limits } = request.body;
-      const volume = await service.createVolume({
-        name,
-        sizeBytes,
-        policy: policyNamed(policy),
-        limits: wantedLimits(limits),
-      });
+      const volume = await created(service, request.body, clientGone(reply));
       reply.code(201).header('location', `/v1/volumes/${volume.id}`);
-      return volumeView(volume, service.nodes());
+      return volumeView(volume, recordsOf(service));
     },
   );
   app.get(
@@ -105,11 +111,13 @@ export function volumeRoutes(app: App, service: NodeService): void {
         summary: 'Delete a volume that is not attached; its files go in the background',
         tags: ['volumes'],
         params: VolumeParams,
+        querystring: DeleteQuery,
         response: { 204: done, ...problem },
       },
     },
     async (request, reply) => {
-      await service.deleteVolume(request.params.volume);
+      const snapshots = request.query.snapshots === 'true';
+      await service.deleteVolume(request.params.volume, { snapshots });
       return reply.code(204).send(null);
     },
   );
@@ -139,7 +147,7 @@ export function volumeRoutes(app: App, service: NodeService): void {
     },
     async (request) => {
       const { value } = service.volume(request.params.volume);
-      return { layers: volumeDetailView(value, service.nodes(), []).report.layers };
+      return { layers: volumeDetailView(value, recordsOf(service), []).report.layers };
     },
   );
   app.post(
@@ -197,6 +205,30 @@ export function volumeRoutes(app: App, service: NodeService): void {
       },
     },
     async (request, reply) =>
-      volumeView(await service.seal(request.params.volume, clientGone(reply)), service.nodes()),
+      volumeView(await service.seal(request.params.volume, clientGone(reply)), recordsOf(service)),
   );
+}
+
+async function created(
+  service: NodeService,
+  { name, sizeBytes, policy, source, ...limits }: CreateVolumeRequest,
+  signal: AbortSignal,
+): Promise<Volume> {
+  const wanted = wantedLimits(limits);
+  if (source !== undefined) {
+    const { volume, snapshot = null } = source;
+    const request = {
+      name,
+      limits: wanted,
+      ...(sizeBytes === undefined ? {} : { sizeBytes }),
+      ...(policy === undefined ? {} : { policy: policyNamed(policy) }),
+    };
+    return service.snapshots.clone({ volume, snapshot }, request, signal);
+  }
+  if (sizeBytes === undefined || policy === undefined) {
+    throw new HyperscaleError('bad-input', 'an empty volume needs a size and a policy', {
+      hint: 'Give sizeBytes and policy, or a source.',
+    });
+  }
+  return service.createVolume({ name, sizeBytes, policy: policyNamed(policy), limits: wanted });
 }

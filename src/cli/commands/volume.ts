@@ -1,5 +1,7 @@
 import type { Command } from 'commander';
 import type { LayerAnswer, VolumeAnswer } from '../../api/schemas.ts';
+import type { CreateVolumeRequest } from '../../api/snapshot-schemas.ts';
+import { HyperscaleError } from '../../errors.ts';
 import { confirmDelete } from '../confirm.ts';
 import { contextOf, type Io } from '../context.ts';
 import { forceCommand } from '../force.ts';
@@ -10,9 +12,12 @@ import { verifyVolume } from '../verify.ts';
 import { throwUnlessEqual, verificationText } from '../verify-text.ts';
 import { reportText, volumeText } from '../volume-text.ts';
 import { watchVolume } from '../watch.ts';
+import { changeCommands } from './change.ts';
+import { cloneCommand } from './clone.ts';
 import { deviceCommand } from './device.ts';
 import { extendCommand } from './extend.ts';
 import { qosCommand } from './qos.ts';
+import { volumeFileCommands } from './volume-files.ts';
 
 const volumeColumns: Column<VolumeAnswer>[] = [
   { title: 'NAME', value: (v) => v.name },
@@ -24,6 +29,11 @@ const volumeColumns: Column<VolumeAnswer>[] = [
   { title: 'LAYERS', value: (v) => String(v.layers), right: true },
   { title: 'ID', value: (v) => v.id },
 ];
+
+/** Of a clone: which record each layer belongs to. */
+const homeColumn: Column<LayerAnswer> = { title: 'BELONGS TO', value: (l) => l.volume };
+
+const roleColumn: Column<VolumeAnswer> = { title: 'ROLE', value: (v) => v.role };
 
 const layerColumns: Column<LayerAnswer>[] = [
   { title: 'LAYER', value: (layer) => String(layer.number), right: true },
@@ -41,6 +51,9 @@ const layerColumns: Column<LayerAnswer>[] = [
   { title: 'ID', value: (layer) => layer.id },
 ];
 
+type CreateOptions = { size?: string; policy?: string; image?: string } & LimitOptions;
+type DeleteOptions = { yes?: boolean; snapshots?: boolean };
+
 const which = ['<volume>', 'name or id of the volume'] as const;
 
 export function volumeCommands(program: Command, io: Io): void {
@@ -49,19 +62,22 @@ export function volumeCommands(program: Command, io: Io): void {
     .command('create')
     .description('create a volume')
     .argument('<name>', 'a new name')
-    .requiredOption('--size <size>', 'its size: 10G is 10 GiB; also k, M, T, P, KiB, MiB …')
-    .requiredOption('--policy <policy>', 'Gold (3 copies), Silver (2) or Bronze (1)');
+    .option('--size <size>', 'its size: 10G is 10 GiB; also k, M, T, P, KiB, MiB …')
+    .option('--policy <policy>', 'Gold (3 copies), Silver (2) or Bronze (1)')
+    .option(
+      '--image <image>',
+      'begin with an image; then size and policy are its own if not given',
+    );
   limitOptions(create)
     .addHelpText(
       'after',
       '\nExamples:\n  hscli volume create db1 --size 10G --policy Silver\n' +
-        '  hscli volume create scratch --size 1.5TiB --policy Bronze --max-bandwidth 100M',
+        '  hscli volume create scratch --size 1.5TiB --policy Bronze --max-bandwidth 100M\n' +
+        '  hscli volume create web1 --image debian-13 --size 20G',
     )
-    .action(async (name: string, options: { size: string; policy: string } & LimitOptions) => {
+    .action(async (name: string, options: CreateOptions) => {
       const context = contextOf(io, create);
-      const { policy } = options;
-      const body = { name, sizeBytes: parseSize(options.size), policy };
-      const made = await context.client.create({ ...body, ...givenLimits(options) });
+      const made = await context.client.create(creation(name, options));
       await context.print(
         made,
         (v) => `Volume ${v.name} (${formatBytes(v.sizeBytes)}, ${v.policy.name}) is ready.\n`,
@@ -70,11 +86,14 @@ export function volumeCommands(program: Command, io: Io): void {
   volume
     .command('list')
     .description('all volumes')
-    .addHelpText('after', '\nExample:\n  hscli volume list')
-    .action(async (_options, command: Command) => {
+    .option('--all', 'also images, and what was deleted and clones still need (bases)')
+    .addHelpText('after', '\nExamples:\n  hscli volume list\n  hscli volume list --all')
+    .action(async (options: { all?: boolean }, command: Command) => {
       const context = contextOf(io, command);
-      await context.print(await context.client.volumes(), ({ volumes }) =>
-        table(volumes, volumeColumns, 'No volumes. Make one: hscli volume create --help'),
+      const all = options.all === true;
+      const columns = all ? [...volumeColumns, roleColumn] : volumeColumns;
+      await context.print(await context.client.volumes(all), ({ volumes }) =>
+        table(volumes, columns, 'No volumes. Make one: hscli volume create --help'),
       );
     });
   volume
@@ -127,18 +146,25 @@ export function volumeCommands(program: Command, io: Io): void {
     .command('delete')
     .description('delete a volume and all its data; it must not be attached')
     .argument(...which)
+    .option('--snapshots', 'with all its snapshots, unless one is protected')
     .option('--yes', 'do not ask')
-    .addHelpText('after', '\nExample:\n  hscli volume delete db1 --yes')
-    .action(async (name: string, options: { yes?: boolean }, command: Command) => {
+    .addHelpText(
+      'after',
+      '\nA volume with snapshots is deleted only with --snapshots. Clones of it stay: what they share\n' +
+        'with it is kept as long as they need it (hscli volume list --all shows it as a base).\n' +
+        '\nExamples:\n  hscli volume delete db1 --yes\n  hscli volume delete db1 --snapshots',
+    )
+    .action(async (name: string, options: DeleteOptions, command: Command) => {
       const context = contextOf(io, command);
       let id = name;
+      const snapshots = options.snapshots === true;
       if (options.yes !== true) {
         const found = await context.client.volume(name);
         await confirmDelete(context, found);
         // What was confirmed is deleted, not what may have its name by now.
         id = found.id;
       }
-      await context.client.delete(id);
+      await context.client.delete(id, { snapshots });
       await context.print({ deleted: name }, () => `Volume ${name} is deleted.\n`);
     });
   volume
@@ -148,9 +174,11 @@ export function volumeCommands(program: Command, io: Io): void {
     .addHelpText('after', '\nExample:\n  hscli volume layers db1')
     .action(async (name: string, _options, command: Command) => {
       const context = contextOf(io, command);
-      await context.print(await context.client.layers(name), ({ layers }) =>
-        table(layers, layerColumns, 'No layers: nothing was written yet.'),
-      );
+      await context.print(await context.client.layers(name), ({ layers }) => {
+        const shared = new Set(layers.map((layer) => layer.volume)).size > 1;
+        const columns = shared ? [...layerColumns, homeColumn] : layerColumns;
+        return table(layers, columns, 'No layers: nothing was written yet.');
+      });
     });
   volume
     .command('health')
@@ -159,7 +187,7 @@ export function volumeCommands(program: Command, io: Io): void {
     .addHelpText('after', '\nExample:\n  hscli volume health db1 --json')
     .action(async (name: string, _options, command: Command) => {
       const context = contextOf(io, command);
-      await context.print(await context.client.health(name), reportText);
+      await context.print(await context.client.health(name), (report) => reportText(report));
     });
   volume
     .command('verify')
@@ -194,8 +222,29 @@ export function volumeCommands(program: Command, io: Io): void {
         (v) => `Sealed; ${v.name} is at epoch ${v.epoch} now.\n`,
       );
     });
+  cloneCommand(volume, io);
   deviceCommand(volume, io);
   extendCommand(volume, io);
+  changeCommands(volume, io);
   qosCommand(volume, io);
   forceCommand(volume, io);
+  volumeFileCommands(volume, io);
+}
+
+/** @throws `bad-input` when size or policy is missing and no image has them */
+function creation(name: string, options: CreateOptions): CreateVolumeRequest {
+  const { size, policy, image } = options;
+  const missing = size === undefined ? '--size <size>' : '--policy <policy>';
+  if (image === undefined && (size === undefined || policy === undefined)) {
+    throw new HyperscaleError('bad-input', `required option '${missing}' not specified`, {
+      hint: 'See --help.',
+    });
+  }
+  return {
+    name,
+    ...(size === undefined ? {} : { sizeBytes: parseSize(size) }),
+    ...(policy === undefined ? {} : { policy }),
+    ...(image === undefined ? {} : { source: { volume: image } }),
+    ...givenLimits(options),
+  };
 }

@@ -5,6 +5,7 @@ import { createVolume } from '../../../src/volume/create.ts';
 import { builtInPolicies } from '../../../src/volume/policy.ts';
 import type {
   Attachment,
+  Labels,
   Member,
   NodeView,
   Replica,
@@ -114,9 +115,18 @@ export function record(changes: Partial<Volume> = {}): Volume {
 /** A node with half of its pool free; null lease when it is down. */
 export function node(
   name: string,
-  options: { up?: boolean; boot?: string; free?: number; total?: number; pool?: string } = {},
+  options: {
+    up?: boolean;
+    boot?: string;
+    free?: number;
+    total?: number;
+    pool?: string;
+    labels?: Labels;
+    draining?: boolean;
+  } = {},
 ): NodeView {
   const { up = true, boot = bootOf(name), free = 500, total = 1000, pool = poolOf(name) } = options;
+  const { labels, draining = false } = options;
   return {
     name,
     pool,
@@ -125,6 +135,8 @@ export function node(
     replicaPort: 7481,
     registeredAt: '2026-01-01T00:00:00Z',
     lease: up ? { name, pool, boot, version: '0.1.0', totalBytes: total, freeBytes: free } : null,
+    ...(labels === undefined ? {} : { labels }),
+    ...(draining ? { drain: { node: name, pool, at: '2026-01-01T00:00:00Z', by: 'root' } } : {}),
   };
 }
 

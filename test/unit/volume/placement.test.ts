@@ -1,6 +1,9 @@
-import { expect, test } from 'vitest';
-import { hasRoom, placeMembers } from '../../../src/volume/placement.ts';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { nearness } from '../../../src/volume/domains.ts';
+import { hasRoom, isFull, placeMembers } from '../../../src/volume/placement.ts';
 import { policyNamed } from '../../../src/volume/policy.ts';
+import type { NodeView } from '../../../src/volume/types.ts';
 import { node, open, poolOf, record, refuses, sealed } from './fixtures.ts';
 
 const none = new Set<string>();
@@ -75,4 +78,89 @@ test('a host that holds the volume may open it until its pool is 92 % full', () 
     placeMembers(record({ chain }), 'n1', [node('n1', { free }), node('n2')], none);
   expect(at(100)).not.toThrow();
   expect(at(70)).toThrow(/93 % full/);
+});
+
+describe('failure domains', () => {
+  const rack = (name: string, where: string, options = {}) => {
+    const [site = '', inside = ''] = where.split('/');
+    return node(name, { ...options, labels: { site, rack: inside } });
+  };
+
+  test('nodes share a rack only within their site, and nothing without labels', () => {
+    const a = { site: 'x', rack: '1' };
+    expect(nearness(a, { site: 'x', rack: '1' })).toBe(2);
+    expect(nearness(a, { site: 'x', rack: '2' })).toBe(1);
+    expect(nearness(a, { site: 'y', rack: '1' })).toBe(0);
+    expect(nearness(a, { rack: '1' })).toBe(0);
+    expect(nearness({ rack: '1' }, { rack: '1' })).toBe(2);
+    expect(nearness({ rack: '1' }, { rack: '2' })).toBe(0);
+    expect(nearness({ site: 'x' }, { site: 'x' })).toBe(2);
+    expect(nearness(a, { site: 'x' })).toBe(1);
+    for (const none of [undefined, {}]) expect(nearness(none, none)).toBe(0);
+  });
+
+  test('another rack comes before the write set, data and space, another site before another rack', () => {
+    const nodes = [rack('n1', 'x/1'), rack('n2', 'x/1', { free: 900 }), rack('n3', 'x/2')];
+    const written = record({ tail: open(3, ['n1', 'n2']) });
+    expect(names(placeMembers(written, 'n1', nodes, none))).toEqual(['n1', 'n3']);
+    const more = [...nodes, rack('n4', 'y/1', { free: 200 })];
+    expect(names(placeMembers(record(), 'n1', more, none))).toEqual(['n1', 'n4']);
+    expect(names(placeMembers(record(gold), 'n1', more, none))).toEqual(['n1', 'n4', 'n3']);
+    // Where there are not enough racks, a shared one is better than none.
+    expect(names(placeMembers(record(gold), 'n1', nodes, none))).toEqual(['n1', 'n3', 'n2']);
+  });
+
+  test('with as many racks with room as there are copies, no two copies share one', () => {
+    const aNode = fc.record({
+      site: fc.constantFrom('x', 'y'),
+      rack: fc.constantFrom('1', '2', '3'),
+      free: fc.integer({ min: 0, max: 1000 }),
+      up: fc.boolean(),
+      draining: fc.boolean(),
+    });
+    let checked = 0;
+    fc.assert(
+      fc.property(fc.array(aNode, { minLength: 1, maxLength: 9 }), fc.nat(), (given, pick) => {
+        const nodes = given.map(({ site, rack, ...rest }, i) =>
+          node(`n${i}`, { ...rest, labels: { site, rack } }),
+        );
+        const writer = nodes[pick % nodes.length];
+        if (writer?.lease == null || isFull(writer)) return;
+        const members = placeMembers(record(gold), writer.name, nodes, none);
+        const racks = (of: NodeView[]) => new Set(of.map((n) => JSON.stringify(n.labels))).size;
+        const possible = racks([writer, ...nodes.filter(hasRoom)]);
+        const chosen = nodes.filter((n) => members.some((m) => m.node === n.name));
+        expect(racks(chosen)).toBe(Math.min(3, possible));
+        checked += 1;
+      }),
+      { numRuns: 500 },
+    );
+    expect(checked).toBeGreaterThan(100);
+  });
+});
+
+describe('a node that is being drained', () => {
+  const draining = node('n2', { draining: true, free: 900 });
+
+  test('takes no new layers, and is no place for a new volume', () => {
+    expect(hasRoom(draining)).toBe(false);
+    const nodes = [node('n1'), draining, node('n3')];
+    expect(names(placeMembers(record(gold), 'n1', nodes, none))).toEqual(['n1', 'n3']);
+  });
+
+  test('leaves a write set when another node can come in, and stays for want of one', () => {
+    const written = record({ tail: open(3, ['n1', 'n2']) });
+    const alone = [node('n1'), draining];
+    expect(names(placeMembers(written, 'n1', alone, none))).toEqual(['n1', 'n2']);
+    expect(names(placeMembers(written, 'n1', [...alone, node('n3')], none))).toEqual(['n1', 'n3']);
+    const full = node('n3', { free: 100 });
+    expect(names(placeMembers(written, 'n1', [...alone, full], none))).toEqual(['n1', 'n2']);
+  });
+
+  test('may write what it writes, and open what is attached there', () => {
+    const nodes = [node('n1'), draining, node('n3')];
+    const written = record({ tail: open(3, ['n2', 'n1']) });
+    expect(names(placeMembers(written, 'n2', nodes, none))).toEqual(['n2', 'n1']);
+    expect(names(placeMembers(record(), 'n2', nodes, none))).toEqual(['n2', 'n1']);
+  });
 });

@@ -44,6 +44,7 @@ function localView(world: World, node: WorldNode): LocalView {
       : null,
     openLayerBurnt: tail.phase === 'open' && node.burnt.has(tail.layer.id),
     proxy: node.proxy,
+    listening: null,
     gateways: [...node.gateways],
     failed: new Set(),
     avoid: new Set(),

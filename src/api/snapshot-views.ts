@@ -1,0 +1,46 @@
+import type { Lookup } from '../volume/lineage.ts';
+import { calledIn, clonesOf, snapshotsOf } from '../volume/marks.ts';
+import { heldBytes } from '../volume/snapshots.ts';
+import type { Snapshot, Volume } from '../volume/types.ts';
+import type { SnapshotAnswer } from './snapshot-schemas.ts';
+
+/** What the API shows of snapshots and clones. */
+
+/** All snapshots of a volume, oldest first. */
+export function snapshotViews(volume: Volume, lookup: Lookup): SnapshotAnswer[] {
+  return snapshotsOf(volume).map((snapshot) => snapshotView(volume, snapshot, lookup));
+}
+
+export function snapshotView(volume: Volume, snapshot: Snapshot, lookup: Lookup): SnapshotAnswer {
+  const { id, name, createdAt, sizeBytes } = snapshot;
+  return {
+    id,
+    name,
+    volume: volume.id,
+    createdAt,
+    sizeBytes,
+    protected: snapshot.protected === true,
+    group: snapshot.group ?? null,
+    bytes: heldBytes(volume, snapshot),
+    clones: clonesOf(volume)
+      .filter((clone) => clone.layer === snapshot.layer)
+      .map((clone) => calledById(clone.volume, lookup)),
+  };
+}
+
+/** What begins with the volume, or a snapshot of it. */
+export function cloneNames(volume: Volume, lookup: Lookup): string[] {
+  return clonesOf(volume)
+    .map((clone) => calledById(clone.volume, lookup))
+    .sort();
+}
+
+/** What the volume was cloned from; null when it began empty. */
+export function parentName(volume: Volume, lookup: Lookup): string | null {
+  return volume.parent === undefined ? null : calledById(volume.parent.volume, lookup);
+}
+
+function calledById(id: string, lookup: Lookup): string {
+  const record = lookup(id);
+  return record === undefined || record.tail.phase === 'deleting' ? id : calledIn(record);
+}
