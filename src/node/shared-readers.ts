@@ -1,6 +1,6 @@
 import { dependantsOf, seenBy } from '../volume/lineage.ts';
 import { replicaOn } from '../volume/queries.ts';
-import type { LayerId, UnsealedLayer, Volume, VolumeId } from '../volume/types.ts';
+import type { LayerId, NodeName, UnsealedLayer, Volume, VolumeId } from '../volume/types.ts';
 import type { Context } from './context.ts';
 
 /** A writer that does not answer by then may read it. */
@@ -31,7 +31,11 @@ export class SharedReaders {
     const dependants = dependantsOf(volume, (id) => store.volume(id)?.value);
     for (const id of this.#epochs.keys()) if (!layers.includes(id)) this.#epochs.delete(id);
     if (dependants.length === 0) return held;
-    for (const id of layers.filter((l) => exported.has(l))) {
+    for (const id of layers) {
+      const dropped = isGarbageOn(volume, id, self.node);
+      // An export may be gone with a boot, and a head that found it not know it yet: of what is to be
+      // deleted it is asked all the same.
+      if (!dropped && !exported.has(id)) continue;
       const layer = volume.chain.find((l) => l.id === id);
       if (layer !== undefined && replicaOn(layer, self.node)?.state === 'clean') continue;
       for (const clone of seenBy(volume, id, dependants)) {
@@ -65,4 +69,8 @@ export class SharedReaders {
       return false;
     }
   }
+}
+
+function isGarbageOn(volume: Volume, layer: LayerId, node: NodeName): boolean {
+  return volume.garbage.some((g) => g.layer === layer && g.holders.some((h) => h.node === node));
 }

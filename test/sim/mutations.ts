@@ -13,11 +13,14 @@ export type Mutation = {
   replace: string;
   /** The rule (docs/design/rules.md) or the reason of what is broken. */
   why: string;
+  /** It takes half a minute of processor time or more: it is not in `./check`. */
+  slow?: true;
 };
 
 export const mutations: readonly Mutation[] = [
   {
     name: 'fence-not-recorded',
+    slow: true,
     file: 'src/node/fence-here.ts',
     find: '    await engine.layers.setFence(worker.id, epoch);\n',
     replace: '',
@@ -62,7 +65,7 @@ export const mutations: readonly Mutation[] = [
     name: 'crash-called-clean',
     file: 'src/node/complete-roll.ts',
     find: 'return graceful ? closing.members.map((m) => m.node) : [];',
-    replace: 'return graceful || head ? closing.members.map((m) => m.node) : [];',
+    replace: 'return graceful !== null ? closing.members.map((m) => m.node) : [];',
     why: 'rule 5: a crash leaves copies that differ',
   },
   {
@@ -180,6 +183,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'close-calls-all-clean',
+    slow: true,
     file: 'src/node/perform.ts',
     find: 'const clean = graceful ? layer.members.map((m) => m.node) : [];',
     replace: 'const clean = layer.members.map((m) => m.node);',
@@ -271,6 +275,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'gateway-keeps-size',
+    slow: true,
     file: 'src/node/peer-calls.ts',
     find: 'if (known?.port === port && known.sizeBytes === sizeBytes)',
     replace: 'if (known?.port === port)',

@@ -95,7 +95,10 @@ export class Siege {
     }
   }
 
-  /** The writer's lease goes for a moment, and the taker hears only of that. */
+  /**
+   * The writer's lease goes for a moment, and the taker hears only of that. The writer has taken
+   * another one when its daemon stops: a store drops no lease early, so none is gone for good then.
+   */
   #falseAlarm(writer: Node, taker: Node, lastsMs: number): void {
     const { core, etcd } = this.#harm.world;
     const { random, scheduler } = core;
@@ -104,7 +107,7 @@ export class Siege {
       if (!this.#active) return;
       const lease = etcd.leaseOf(`/${writer.machine.name}`);
       if (lease !== undefined) etcd.revoke(lease);
-      scheduler.after(random.int(20, 150), () => this.#freezeDaemon(writer, lastsMs));
+      scheduler.after(random.int(1_000, 2_000), () => this.#freezeDaemon(writer, lastsMs));
     });
   }
 
