@@ -16,7 +16,10 @@ test('every mutation changes exactly one place of the code', () => {
   }
 });
 
-test('the simulator notices every mutation, but for the slow ones', async () => {
+/** Several minutes of histories on two processors, and more on slow ones. */
+const timeout = 900_000;
+
+test('the simulator notices every mutation, but for the slow ones', { timeout }, async () => {
   const quick = mutations.filter((m) => m.slow !== true);
   const verdicts = await huntAll(quick, { seconds, jobs: 2, tell: () => undefined });
   const survived = verdicts.filter((v) => v.seed === null).map((v) => v.name);
