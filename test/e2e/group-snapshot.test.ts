@@ -1,6 +1,7 @@
 /** Snapshots of several volumes at one instant, while they are written on several nodes. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import type { GroupSnapshotAnswer } from '../../src/api/group-snapshot-schemas.ts';
 import { mib, sharedCluster } from './fixture.ts';
@@ -10,6 +11,7 @@ import { type Problem, TestVolume, type VolumeState } from './fixture-volume.ts'
 
 const cluster = sharedCluster({ nodes: ['n1', 'n2', 'n3'], etcdNode: 'n3' });
 const sizeBytes = 32 * mib;
+const writePauseMs = 30;
 
 async function snapshot(volumes: TestVolume[], name: string, via = 'n3') {
   const body = { volumes: volumes.map((v) => v.name), name };
@@ -50,6 +52,8 @@ test('no write is kept that followed one that is not', async () => {
   const writing = (async () => {
     for (; !isOver && written < 200; written += 1) {
       for (const writer of writers) await writer.write(block(written));
+      // So that there is room for more when the last snapshot is made.
+      await sleep(writePauseMs);
     }
   })();
   const names: string[] = [];
