@@ -32,6 +32,10 @@ describe('reads of a head that may be superseded', () => {
   });
 
   it('a head goes on without store and daemon while its members confirm it', async () => {
+    // The node that was cut off has its lease again.
+    const nodes = async () =>
+      (await cluster.node('n1').api.call<{ nodes: { up: boolean }[] }>('GET', '/v1/nodes')).nodes;
+    await expect.poll(async () => (await nodes()).every((n) => n.up)).toBe(true);
     const volume = await cluster.createVolume('Silver');
     const io = cluster.qemuIo(await volume.attach('n1'));
     await volume.mended();
