@@ -22,8 +22,11 @@ function badDisk(faults: Partial<DiskFaults>): Strike {
   return async ({ stage, hosts: [host = ''], random }) => {
     await stage.disk(host).setFaults(faults);
     return async () => {
-      await stage.disk(host).setFaults({});
-      if (isReadOnly(stage.disk(host).mountPoint)) await restart(stage, host, random);
+      const disk = stage.disk(host);
+      await disk.setFaults({});
+      // A journal that could not be written may be given up only at its next commit.
+      await run('sync', ['-f', disk.mountPoint]).catch(() => undefined);
+      if (isReadOnly(disk.mountPoint)) await restart(stage, host, random);
     };
   };
 }
