@@ -1,7 +1,7 @@
 import type { Extended } from '../api/service.ts';
 import { errorText, HyperscaleError, isHyperscaleError } from '../errors.ts';
 import { extendIdle, mustGrow } from '../volume/extend.ts';
-import { writerOf } from '../volume/queries.ts';
+import { isAtRest, writerOf } from '../volume/queries.ts';
 import type { Volume, VolumeId } from '../volume/types.ts';
 import type { Agent } from './agent.ts';
 
@@ -51,7 +51,7 @@ async function grow(
       if (!(await isOnTheWay(agent, id, sizeBytes)) && !isPassing(error)) throw error;
     }
     // An epoch is being begun or ended: what comes of it is waited for.
-    await worker.waitUntil(() => isSettled(worker.volume), signal);
+    await worker.waitUntil(() => isAtRest(worker.volume), signal);
     if (round > 0) await new Promise<void>((resolve) => environment.after(pauseMs, resolve));
   }
   throw new HyperscaleError('conflict', `volume ${id} is being changed by others`, {
@@ -89,11 +89,6 @@ async function isOnTheWay(agent: Agent, id: VolumeId, sizeBytes: number): Promis
 /** The record was another one, or the writer is no longer the one that was asked. */
 function isPassing(error: unknown): boolean {
   return isHyperscaleError(error, 'conflict', 'not-allowed');
-}
-
-function isSettled(volume: Volume | undefined): boolean {
-  const phase = volume?.tail.phase;
-  return phase !== 'opening' && phase !== 'fencing';
 }
 
 /** Every host that has it attached tells what uses it there. */

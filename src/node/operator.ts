@@ -12,6 +12,7 @@ import type { Retirement } from '../store/retirement.ts';
 import type { Volume } from '../volume/types.ts';
 import type { Agent } from './agent.ts';
 import { beginDrain, drainOf, endDrain } from './drain-node.ts';
+import { findVolume } from './find-volume.ts';
 import { forceVolume, lossOf } from './force.ts';
 import { forceDetach } from './force-detach.ts';
 import { repairFindings, runFsck } from './fsck-run.ts';
@@ -90,11 +91,6 @@ export class Operator implements OperatorService {
   }
 
   #id(idOrName: string): string {
-    const { store } = this.#agent.context;
-    const found = store.volumeNamed(idOrName) ?? store.volume(idOrName);
-    if (found !== undefined) return found.value.id;
-    throw new HyperscaleError('not-found', `there is no volume ${JSON.stringify(idOrName)}`, {
-      hint: 'List them with: hscli volume list',
-    });
+    return findVolume(this.#agent.context.store, idOrName).value.id;
   }
 }

@@ -1,6 +1,6 @@
 import { HyperscaleError, isHyperscaleError } from '../errors.ts';
 import type { Versioned } from '../store/store.ts';
-import { writerOf } from '../volume/queries.ts';
+import { isAtRest, writerOf } from '../volume/queries.ts';
 import type { Volume, VolumeId } from '../volume/types.ts';
 import type { Agent } from './agent.ts';
 
@@ -34,7 +34,7 @@ export async function atSealedPoint<T>(
     if (record === undefined) throw new HyperscaleError('not-found', `volume ${id} is gone`);
     const { tail } = record.value;
     const now = tail.phase === 'open' ? tail.layer.id : null;
-    const settled = tail.phase !== 'opening' && tail.phase !== 'fencing';
+    const settled = isAtRest(record.value);
     if (settled) open ??= now;
     try {
       if (settled && now !== null && now === open) await seal(agent, record.value, signal);
@@ -49,7 +49,7 @@ export async function atSealedPoint<T>(
     }
     if (!settled) {
       const worker = agent.worker(id);
-      await worker.waitUntil(() => isSettled(worker.volume), signal);
+      await worker.waitUntil(() => isAtRest(worker.volume), signal);
     }
     if (round > 1) await new Promise<void>((resolve) => environment.after(pauseMs, resolve));
   }
@@ -70,9 +70,4 @@ async function seal(agent: Agent, volume: Volume, signal: AbortSignal): Promise<
 async function hasMoved(agent: Agent, record: Versioned<Volume>): Promise<boolean> {
   const now = await agent.context.store.readVolume(record.value.id);
   return now?.revision !== record.revision;
-}
-
-function isSettled(volume: Volume | undefined): boolean {
-  const phase = volume?.tail.phase;
-  return phase !== 'opening' && phase !== 'fencing';
 }

@@ -9,6 +9,7 @@ import { createVolume } from './create.ts';
 import { flattenedEpoch } from './flatten.ts';
 import { clonesOf, loosened, placeOf, withMarks } from './marks.ts';
 import { abandonMerge } from './merge.ts';
+import { sealedSize } from './queries.ts';
 import { refuse } from './refuse.ts';
 import { findSnapshot } from './snapshots.ts';
 import type { Clone, Parent, Role, Volume } from './types.ts';
@@ -30,8 +31,7 @@ export function clonePoint(volume: Volume, snapshot: string | null): ClonePoint 
   if (volume.importing !== undefined) refuse(volume, 'clone', 'it is being imported');
   const kept = snapshot === null ? null : findSnapshot(volume, snapshot);
   const layer = kept === null ? (top?.id ?? null) : kept.layer;
-  const now = phase === 'idle' || top === undefined ? volume.sizeBytes : top.sizeBytes;
-  const sizeBytes = kept?.sizeBytes ?? now;
+  const sizeBytes = kept?.sizeBytes ?? sealedSize(volume);
   // Without a layer of its own it shows what its parent shows: the clone goes on from there too.
   if (layer === null) return { parent: volume.parent ?? null, sizeBytes };
   const place = placeOf(volume, layer);

@@ -2,8 +2,8 @@ import { HyperscaleError } from '../errors.ts';
 import { importedEpoch } from './import.ts';
 import { clonesOf, sharedUpTo, snapshotsOf, withMarks } from './marks.ts';
 import { abandonMerge } from './merge.ts';
-import { discarded } from './seal.ts';
-import type { Garbage, LayerId, NodeName, UnsealedLayer, Volume } from './types.ts';
+import { discarded, removed } from './seal.ts';
+import type { LayerId, NodeName, UnsealedLayer, Volume } from './types.ts';
 
 /**
  * Turns a volume into a tombstone that stays until every holder has deleted its files. Of one that
@@ -45,12 +45,7 @@ export function markDeleted(volume: Volume): Volume {
   if (tail.phase === 'fencing') unsealed.push(tail.unsealed);
   if (tail.phase === 'opening') unsealed.push(tail.next, ...(tail.closing ? [tail.closing] : []));
   const kept = sharedUpTo(settled) + 1;
-  const sealed: Garbage[] = settled.chain.slice(kept).map((l) => ({
-    layer: l.id,
-    epoch: l.epoch,
-    afterEpoch: 0,
-    holders: l.replicas.map(({ node, pool }) => ({ node, pool })),
-  }));
+  const sealed = settled.chain.slice(kept).map((l) => removed(l, 0));
   const deleted: Volume = {
     ...settled,
     // Above every epoch there was, so that holders refuse them all from here on.

@@ -65,3 +65,14 @@ export function isDeletable(volume: Volume, afterEpoch: number): boolean {
   if (tail.phase === 'idle' || tail.phase === 'deleting') return true;
   return tail.phase === 'open' && tail.layer.epoch > afterEpoch;
 }
+
+/** True when no epoch is being begun or ended. */
+export function isAtRest(volume: Volume | undefined): boolean {
+  const phase = volume?.tail.phase;
+  return phase !== 'opening' && phase !== 'fencing';
+}
+
+/** The size that the volume had when what is sealed now was sealed. */
+export function sealedSize({ tail, chain, sizeBytes }: Volume): number {
+  return tail.phase === 'idle' ? sizeBytes : (chain.at(-1)?.sizeBytes ?? sizeBytes);
+}

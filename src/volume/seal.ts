@@ -26,6 +26,16 @@ export function sealLayer(
   };
 }
 
+/** A sealed layer that is no longer part of the volume; every holder deletes its file. */
+export function removed(layer: SealedLayer, afterEpoch: number): Garbage {
+  return {
+    layer: layer.id,
+    epoch: layer.epoch,
+    afterEpoch,
+    holders: layer.replicas.map(({ node, pool }) => ({ node, pool })),
+  };
+}
+
 /** A prepared layer that was never served: nothing acknowledged lies in it. */
 export function discarded(layer: UnsealedLayer): Garbage {
   return {

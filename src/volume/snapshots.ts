@@ -15,8 +15,10 @@ import {
   withMarks,
 } from './marks.ts';
 import { abandonMerge } from './merge.ts';
+import { sealedSize } from './queries.ts';
 import { refuse } from './refuse.ts';
-import type { Garbage, Snapshot, Volume } from './types.ts';
+import { removed } from './seal.ts';
+import type { Snapshot, Volume } from './types.ts';
 
 /** By id or name. @throws `not-found` */
 export function findSnapshot(volume: Volume, idOrName: string): Snapshot {
@@ -77,7 +79,7 @@ export function addSnapshot(
     id,
     name,
     layer: top?.id ?? null,
-    sizeBytes: phase === 'idle' || top === undefined ? volume.sizeBytes : top.sizeBytes,
+    sizeBytes: sealedSize(volume),
     createdAt,
     ...(group === undefined ? {} : { group }),
   };
@@ -159,14 +161,7 @@ export function revertTo(volume: Volume, id: string): Volume {
   const dropped = volume.chain.slice(place + 1);
   const touched = merge !== null && dropped.some((l) => merge.layers.includes(l.id));
   const settled = touched ? abandonMerge(volume, merge.into) : volume;
-  const garbage = dropped.map(
-    (l): Garbage => ({
-      layer: l.id,
-      epoch: l.epoch,
-      afterEpoch: volume.epoch,
-      holders: l.replicas.map(({ node, pool }) => ({ node, pool })),
-    }),
-  );
+  const garbage = dropped.map((l) => removed(l, volume.epoch));
   const reverted = {
     ...settled,
     sizeBytes: snapshot.sizeBytes,
