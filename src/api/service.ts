@@ -140,6 +140,8 @@ export interface NodeService {
  * what its predecessor had under way is settled, and it gets a gateway of its own.
  */
 export type GatewayRequest = { volume: string; session: string; port: number | null };
+/** Where a session is served over TCP, and in which boot of that node. */
+export type Gateway = { port: number; sizeBytes: number; boot: string };
 
 export type GroupStep = 'ready' | 'hold' | 'keep' | 'drop';
 
@@ -156,7 +158,7 @@ export interface PeerService {
   /** Exports a clean sealed layer read-only. */
   serveLayer(request: LayerRequest): Promise<void>;
   /** Makes one session of this node's head reachable over TCP, for one proxy. */
-  openGateway(request: GatewayRequest): Promise<{ port: number; sizeBytes: number }>;
+  openGateway(request: GatewayRequest): Promise<Gateway>;
   /** Chunk hashes of a clean sealed layer. */
   manifest(request: LayerRequest): Promise<Manifest>;
   /** Reads and hashes this node's copy of a sealed layer anew; `root` is what it should be. */

@@ -1,4 +1,4 @@
-import type { LayerId, Limits, SessionId, VolumeId } from '../volume/types.ts';
+import type { BootId, LayerId, Limits, SessionId, VolumeId } from '../volume/types.ts';
 import type { ImageSource } from './image-source.ts';
 
 /**
@@ -134,6 +134,8 @@ export type ProxySpec = {
   port: number;
   /** The node whose head is behind that gateway; kept so that an adopted proxy is known. */
   headNode: string;
+  /** That node's boot in which the gateway was asked for: one of another boot is not connected to. */
+  boot: BootId;
   /** What the gateway shows, and so the consumer sees. */
   sizeBytes: number;
 };

@@ -63,7 +63,8 @@ export class Agent {
     for (const head of heads) this.worker(head.state.volume).setHead(head);
     for (const handle of proxies) {
       const { volume, session, headNode } = handle.spec;
-      this.worker(volume).setProxy({ handle, session, headNode, epoch: null });
+      const rightAt = this.context.environment.monotonic();
+      this.worker(volume).setProxy({ handle, session, headNode, epoch: null, rightAt });
     }
     for (const gateway of gateways) this.worker(gateway.volume).addGateway(gateway);
     for (const node of store.nodes()) this.#sawNode(node.name, node);

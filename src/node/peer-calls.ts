@@ -3,6 +3,7 @@ import type {
   CopyCheck,
   Endpoint,
   FenceAnswer,
+  Gateway,
   GatewayRequest,
   LayerRequest,
   Manifest,
@@ -81,7 +82,8 @@ export class PeerCalls implements PeerService {
     await this.#context.engine.replicas.export(layerKey(request), false);
   }
 
-  async openGateway(request: GatewayRequest): Promise<{ port: number; sizeBytes: number }> {
+  async openGateway(request: GatewayRequest): Promise<Gateway> {
+    const { boot } = this.#context.self;
     const worker = this.#agent.worker(request.volume);
     const serves = () => worker.head?.state.sessions.includes(request.session) === true;
     await this.#within(gatewayWaitMs, (signal) => worker.waitUntil(serves, signal));
@@ -90,11 +92,11 @@ export class PeerCalls implements PeerService {
       const known = worker.gateways.get(session);
       // A relay shows the size that it began with: of a volume that has grown it is exchanged.
       const sizeBytes = worker.head?.state.sizeBytes ?? 0;
-      if (known?.port === port && known.sizeBytes === sizeBytes) return { port, sizeBytes };
+      if (known?.port === port && known.sizeBytes === sizeBytes) return { port, sizeBytes, boot };
       await settleSession(worker, session);
       const gateway = await this.#context.engine.startGateway(volume, session, sizeBytes);
       worker.addGateway(gateway);
-      return { port: gateway.port, sizeBytes };
+      return { port: gateway.port, sizeBytes, boot };
     });
   }
 

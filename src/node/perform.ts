@@ -18,6 +18,11 @@ import { whileAttached } from './while-attached.ts';
 const closeTimeoutMs = 5_000;
 /** Short, because the head's node may just have died: a take-over must not wait behind it. */
 const gatewayTimeoutMs = 1_000;
+/**
+ * Hosts that do not reach each other for longer may have given connections up that the other one still
+ * waits on. Less than for what Linux tells a peer again that a process has ended (100 s and more).
+ */
+const believedMs = 60_000;
 
 /** Carries one duty out. @throws whatever keeps it from being done; the worker tries again. */
 export async function performDuty(worker: VolumeWorker, duty: Duty): Promise<void> {
@@ -111,7 +116,13 @@ async function closeVolume(worker: VolumeWorker): Promise<void> {
   await dropSocketWhenUnused(worker);
 }
 
-/** Forwards to the head's gateway, which is asked for while the first proxy gets ready. */
+/**
+ * Forwards to the head's gateway, which is asked for while the first proxy gets ready.
+ *
+ * A proxy that is there may go on with a gateway that came back on its port, as QEMU connects again when
+ * it hears that a connection is gone. Of a host that lost its power it hears nothing, unless it has
+ * something to send: with all requests sent and none answered it would wait for ever.
+ */
 async function startProxy(
   worker: VolumeWorker,
   duty: { headNode: string; session: string; epoch: number },
@@ -126,10 +137,11 @@ async function startProxy(
     .openGateway({ volume: worker.id, session, port: before })
     .then((gateway) => ({ volume: worker.id, session, address, headNode, ...gateway }));
   if (proxy !== null) {
-    // One that is there already may go on.
-    const { port, sizeBytes } = await where;
-    const same = port === before && sizeBytes === proxy.handle.spec.sizeBytes;
-    if (worker.proxy === proxy && same) {
+    const { port, sizeBytes, boot } = await where;
+    const { spec } = proxy.handle;
+    const same = port === before && sizeBytes === spec.sizeBytes && boot === spec.boot;
+    const believed = worker.context.environment.monotonic() - proxy.rightAt < believedMs;
+    if (worker.proxy === proxy && same && believed) {
       worker.proxyIsRight(epoch);
       return;
     }
@@ -140,7 +152,8 @@ async function startProxy(
   const handle = await whileAttached(worker, session, (signal) =>
     engine.startProxy(worker.id, where, listens, signal),
   );
-  worker.setProxy({ handle, headNode, session, epoch });
+  const rightAt = worker.context.environment.monotonic();
+  worker.setProxy({ handle, headNode, session, epoch, rightAt });
   worker.proxyIsRight(epoch);
 }
 

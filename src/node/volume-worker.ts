@@ -54,6 +54,8 @@ export class VolumeWorker {
     headNode: string;
     session: string;
     epoch: number | null;
+    /** When the head's node last said that it has the gateway, of the monotonic clock. */
+    rightAt: number;
   } | null = null;
   /** The session whose consumers find a socket here, to be served by a proxy sooner or later. */
   listening: string | null = null;
@@ -185,6 +187,7 @@ export class VolumeWorker {
     const { proxy } = this;
     if (proxy === null) return;
     proxy.epoch = epoch;
+    proxy.rightAt = this.context.environment.monotonic();
     this.#timers.delete(this.#cancelProxyCheck);
     this.#cancelProxyCheck();
     this.#cancelProxyCheck = this.context.environment.after(proxyCheckMs, () => {

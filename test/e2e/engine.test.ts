@@ -244,7 +244,13 @@ test('a consumer on another host reaches the head through proxy and gateway', as
   await head.addSession('s2');
   const gateway = await a.engine.startGateway(volume.id, 's2', volume.sizeBytes);
   const { port, sizeBytes } = gateway;
-  const where = { volume: volume.id, session: 's2', address: '127.0.0.1', headNode: 'a' };
+  const where = {
+    volume: volume.id,
+    session: 's2',
+    address: '127.0.0.1',
+    headNode: 'a',
+    boot: 'b',
+  };
   const proxy = await c.engine.startProxy(
     volume.id,
     Promise.resolve({ ...where, port, sizeBytes }),

@@ -300,7 +300,7 @@ export class FakeService implements NodeService {
     serveLayer: async (request) => {
       this.calls.push(['serveLayer', request]);
     },
-    openGateway: async () => ({ port: 7500, sizeBytes: 2 ** 30 }),
+    openGateway: async () => ({ port: 7500, sizeBytes: 2 ** 30, boot: 'b-1' }),
     manifest: async ({ layer }) => ({
       layer,
       chunkBytes: 65536,

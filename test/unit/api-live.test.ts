@@ -145,6 +145,7 @@ it('carries every call between nodes', async () => {
   expect(await peer.openGateway({ volume, session: 's', port: null })).toEqual({
     port: 7500,
     sizeBytes: 2 ** 30,
+    boot: 'b-1',
   });
   expect((await peer.manifest(layer)).chunks).toHaveLength(50_000);
   const bytes = await peer.readLayer({ ...layer, offset: 0, length: 4 * 2 ** 20 });
