@@ -14,7 +14,13 @@ export type LayerSource =
   { layer: LayerKey; local: boolean; peers: PeerExport[] };
 
 /** An export of a peer's replica server; its name is the layer id. */
-export type PeerExport = { node: string; address: string; port: number };
+export type PeerExport = {
+  node: string;
+  /** That node's boot when it was asked to export; null when nothing was known of it. */
+  boot: BootId | null;
+  address: string;
+  port: number;
+};
 
 export type HeadSpec = {
   volume: VolumeId;
@@ -37,7 +43,7 @@ export type HeadState = {
   /** Sessions exported now. */
   sessions: SessionId[];
   /** Sealed layers in the graph, oldest first, and the peer each is read from (null: local file). */
-  sealed: { layer: LayerId; from: string | null }[];
+  sealed: { layer: LayerId; from: string | null; fromBoot: BootId | null }[];
   /** Members other than this node. */
   peers: string[];
   /** What it lets through. */

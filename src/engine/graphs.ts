@@ -28,6 +28,14 @@ export function fileNode(path: string, access: FileAccess): BlockNode {
   };
 }
 
+/**
+ * Another host's NBD server. The kernel asks a silent one whether it is still there, by default after two
+ * hours: a last resort (docs/design/data-plane.md).
+ */
+export function inetServer(host: string, port: number): object {
+  return { type: 'inet', host, port: String(port), 'keep-alive': true };
+}
+
 /** A peer's or a head's export over NBD; `server` is QEMU's socket address. */
 export function nbdNode(server: object, name: string): BlockNode {
   return {

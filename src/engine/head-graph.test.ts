@@ -5,7 +5,7 @@ import { headArguments, tableCacheBytes } from './head-graph.ts';
 const access = { aio: 'io_uring', direct: true } as const;
 const volume = '00000000-0000-4000-8000-000000000000';
 const key = (epoch: number): LayerKey => ({ volume, layer: `${epoch}`.padStart(32, '0'), epoch });
-const peer = (node: string) => ({ node, address: '10.0.0.2', port: 7481 });
+const peer = (node: string) => ({ node, boot: 'b', address: '10.0.0.2', port: 7481 });
 
 const limits = {
   maxIops: 1000,

@@ -6,6 +6,7 @@ import {
   blockdev,
   type FileAccess,
   fileNode,
+  inetServer,
   monitorArguments,
   nbdExport,
   nbdNode,
@@ -156,6 +157,5 @@ function openPlace(
 }
 
 function peerNode(peer: PeerExport, layer: string): BlockNode {
-  const server = { type: 'inet', host: peer.address, port: String(peer.port) };
-  return nbdNode(server, layer);
+  return nbdNode(inetServer(peer.address, peer.port), layer);
 }

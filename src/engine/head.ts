@@ -55,6 +55,7 @@ export class Head implements HeadHandle {
       sealed: sealed.map(({ layer, peers }) => ({
         layer: layer.layer,
         from: peers[0]?.node ?? null,
+        fromBoot: peers[0]?.boot ?? null,
       })),
       peers: open.peers.map((peer) => peer.node),
       limits: this.#limits,

@@ -2,6 +2,7 @@ import type { ProxySpec } from './engine.ts';
 import {
   attachServer,
   blockdev,
+  inetServer,
   nbdExport,
   nbdNode,
   processArguments,
@@ -11,7 +12,7 @@ import { sessionExport } from './head-graph.ts';
 
 /** On a consumer's host: the session's export of the head's host, at this host's attach socket. */
 export function proxyArguments(spec: ProxySpec, eventsFile: string): string[] {
-  const server = { type: 'inet', host: spec.address, port: String(spec.port) };
+  const server = inetServer(spec.address, spec.port);
   return [
     ...processArguments(eventsFile),
     ...relay(server, spec.session),

@@ -189,8 +189,9 @@ function writerDuty(situation: Situation, layer: UnsealedLayer): Duty | null {
 }
 
 /**
- * A member failed or rebooted, or the peer failed that a sealed layer is read from and another
- * could take over.
+ * A member failed or rebooted; or the peer failed that a sealed layer is read from and another could
+ * take over; or it is back after a reboot: a read that it was sent before is never answered, and a
+ * connection that waits for nothing but answers never ends (docs/design/data-plane.md).
  */
 function mustEvict(
   { volume, below, self, nodes, local }: Situation,
@@ -203,8 +204,12 @@ function mustEvict(
     nodes.some((n) => n.name === m.node && n.lease !== null && n.lease.boot !== m.boot);
   const others = layer.members.filter((m) => m.node !== self.node);
   if (others.some((m) => failed.has(m.node) || rebooted(m))) return true;
-  return head.sealed.some(({ layer: id, from }) => {
-    if (from === null || !failed.has(from)) return false;
+  return head.sealed.some(({ layer: id, from, fromBoot }) => {
+    if (from === null) return false;
+    if (!failed.has(from)) {
+      const lease = nodes.find((n) => n.name === from)?.lease ?? null;
+      return lease !== null && fromBoot !== null && lease.boot !== fromBoot;
+    }
     const sealed = [...(below ?? []), ...volume.chain].find((l) => l.id === id);
     return (
       sealed !== undefined &&

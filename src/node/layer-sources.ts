@@ -71,5 +71,5 @@ export function exportOf(worker: VolumeWorker, node: string): PeerExport {
   if (view === undefined) {
     throw new HyperscaleError('not-found', `node ${node} is not registered`);
   }
-  return { node, address: view.address, port: view.replicaPort };
+  return { node, boot: view.lease?.boot ?? null, address: view.address, port: view.replicaPort };
 }

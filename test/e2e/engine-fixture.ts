@@ -87,7 +87,7 @@ export class EngineNode {
   }
 
   get peer(): PeerExport {
-    return { node: this.name, address: '127.0.0.1', port: this.options.replicaPort };
+    return { node: this.name, boot: 'b', address: '127.0.0.1', port: this.options.replicaPort };
   }
 
   async killAll(): Promise<void> {

@@ -199,7 +199,7 @@ test('a daemon that was killed leaves its processes running, and its successor a
     sizeBytes: spec.sizeBytes,
     pid: before.head,
     sessions: ['s1'],
-    sealed: [{ layer: first.layer.layer, from: null }],
+    sealed: [{ layer: first.layer.layer, from: null, fromBoot: null }],
     peers: ['b'],
     limits: spec.limits,
   });
@@ -288,7 +288,7 @@ test('a layer that is not local is read from a peer', async () => {
   const head = await (await a.engine.prepareHead(volume.id)).serve(
     volume.spec([remote], open, 's2'),
   );
-  expect(head.state.sealed).toEqual([{ layer: first.layer.layer, from: 'b' }]);
+  expect(head.state.sealed).toEqual([{ layer: first.layer.layer, from: 'b', fromBoot: 'b' }]);
   await qemuIo(nbdUri(a.engine.attachSocket(volume.id), 's2'), 'read -P 4 8M 1M');
 });
 

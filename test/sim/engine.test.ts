@@ -69,7 +69,7 @@ async function serve() {
   await settled(other.replicas.start());
   await settled(other.replicas.export(key, true));
   const prepared = await settled(mine.prepareHead(volume));
-  const peer = { node: there.name, address: there.address, port: 1 };
+  const peer = { node: there.name, boot: 'x', address: there.address, port: 1 };
   const spec: HeadSpec = {
     volume,
     sizeBytes,

@@ -41,6 +41,7 @@ export class SimHead implements HeadHandle {
       sealed: sealed.map(({ layer, peers }) => ({
         layer: layer.layer,
         from: peers[0]?.node ?? null,
+        fromBoot: peers[0]?.boot ?? null,
       })),
       peers: open.peers.map((peer) => peer.node),
       limits: this.#process.limits,

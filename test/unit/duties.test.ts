@@ -247,7 +247,9 @@ describe('open, at the writer', () => {
 
   test('a failed source of a sealed layer is left when another live one has it', () => {
     const reads = {
-      head: head(unsealed(2, ['n1', 'n2']), { sealed: [{ layer: 'layer-1', from: 'n3' }] }),
+      head: head(unsealed(2, ['n1', 'n2']), {
+        sealed: [{ layer: 'layer-1', from: 'n3', fromBoot: 'boot-n3' }],
+      }),
     };
     const at = (copies: string[], from = reads) => ({
       volume: record({ ...n1Attached, chain: [sealed(1, copies)], tail: open(2, ['n1', 'n2']) }),
@@ -256,6 +258,21 @@ describe('open, at the writer', () => {
     expect(duty(at(['n3', 'n4']))).toEqual(rolls('evict'));
     expect(duty(at(['n3', 'n4?']))).toBeNull();
     expect(duty({ ...at(['n3', 'n4']), down: ['n4'] })).toBeNull();
+  });
+
+  test('a source that rebooted is connected to anew', () => {
+    const volume = record({
+      ...n1Attached,
+      chain: [sealed(1, ['n3'])],
+      tail: open(2, ['n1', 'n2']),
+    });
+    const source = { layer: 'layer-1', from: 'n3', fromBoot: 'boot-n3' };
+    const local = { head: head(unsealed(2, ['n1', 'n2']), { sealed: [source] }) };
+    expect(duty({ volume, local })).toBeNull();
+    expect(duty({ volume, local, rebooted: ['n3'] })).toEqual(rolls('evict'));
+    const failed = new Set(['n3']);
+    expect(duty({ volume, local: { ...local, failed }, rebooted: ['n3'] })).toBeNull();
+    expect(duty({ volume, local, rebooted: ['n2'] })).toEqual(rolls('evict'));
   });
 
   test('sessions are made to match the attachments', () => {
@@ -338,8 +355,8 @@ describe('open, at the writer', () => {
     const reading = (from: (string | null)[], first = 'layer-1') => ({
       head: head(layer, {
         sealed: [
-          { layer: first, from: from[0] ?? null },
-          { layer: 'layer-2', from: from[1] ?? null },
+          { layer: first, from: from[0] ?? null, fromBoot: null },
+          { layer: 'layer-2', from: from[1] ?? null, fromBoot: null },
         ],
       }),
     });

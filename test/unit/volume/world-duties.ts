@@ -37,6 +37,7 @@ function localView(world: World, node: WorldNode): LocalView {
           sealed: head.sources.map(({ layer, from }) => ({
             layer,
             from: from === node.name ? null : from,
+            fromBoot: null,
           })),
           peers: head.layer.members.slice(1).map((m) => m.node),
           limits: limitsOf(world.record),
