@@ -93,8 +93,8 @@ export type OpenOptions = {
 
 /**
  * The content of a box.
- * @throws `damaged` unless it is exactly what was sealed; `old-software` when it is of a newer
- * version.
+ * @throws `damaged` unless it is exactly what was sealed. Also when it says that it is of another
+ *   version: all of a repository is of one, and whoever opened this one knows it.
  */
 export async function openBox(options: OpenOptions): Promise<Buffer> {
   const { box, key, kind, maxBytes, name } = options;
@@ -103,7 +103,7 @@ export async function openBox(options: OpenOptions): Promise<Buffer> {
   const head = box.subarray(0, headBytes);
   if (head.length < headBytes) throw bad('is truncated');
   if (!head.subarray(0, magic.length).equals(magic)) throw bad('is not of a backup repository');
-  if (head[4] !== version) throw newer(name, head[4]);
+  if (head[4] !== version) throw bad(`says that it has version ${head[4]} of the backup format`);
   const flags = head[6] ?? 0;
   if (head[5] !== kinds[kind] || flags > (compressedFlag | encryptedFlag) || head[7] !== 0) {
     throw bad(`is not a ${kind}`);
@@ -144,13 +144,6 @@ export async function openBox(options: OpenOptions): Promise<Buffer> {
     throw bad('has the content of another object');
   }
   return content;
-}
-
-function newer(name: string, found: number | undefined): HyperscaleError {
-  return new HyperscaleError('old-software', `${name} has version ${found} of the backup format`, {
-    hint: `This software knows version ${version}; use a newer one.`,
-    values: { name, found },
-  });
 }
 
 /** Null when it would not become smaller. */

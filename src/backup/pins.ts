@@ -111,7 +111,7 @@ async function readPin(
   try {
     return (await objects.pin(name, signal)) ?? 'gone';
   } catch (error) {
-    if (isHyperscaleError(error, 'damaged', 'old-software')) return null;
+    if (isHyperscaleError(error, 'damaged')) return null;
     throw error;
   }
 }
