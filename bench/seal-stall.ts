@@ -17,11 +17,9 @@ import type { EndpointAnswer, VolumeDetailAnswer } from '../src/api/schemas.ts';
 import { errorText, HyperscaleError } from '../src/errors.ts';
 import { table } from './report.ts';
 import { median, percentile } from './statistics.ts';
+import { Writer } from './writer.ts';
 
-const blockBytes = 4096;
 const sizeBytes = 1 << 30;
-/** The consumer writes here over and over, as a journal is written. */
-const workingSetBytes = 4 << 20;
 /** Quiet time between two seals; the longest write in it tells what the machine does by itself. */
 const betweenMs = 400;
 /** The write that a seal holds ends in this time after the call has returned. */
@@ -99,40 +97,6 @@ async function measure(cluster: LabCluster, policy: string, count: number): Prom
 
 function hasAllCopies({ state, report, policy }: VolumeDetailAnswer): boolean {
   return state === 'healthy' && report.layers.at(-1)?.copies.length === policy.copies;
-}
-
-/** Writes one block after the other, and notes how long each of them took. */
-class Writer {
-  #longest = 0;
-  #stopped = false;
-  readonly #end: Promise<void>;
-
-  constructor(client: NbdClient) {
-    this.#end = this.#write(client);
-    this.#end.catch(() => undefined); // told by `stop`
-  }
-
-  /** The longest write of those that ended while `work` was done, in milliseconds. */
-  async longestDuring(work: () => Promise<unknown>): Promise<number> {
-    this.#longest = 0;
-    await Promise.race([work(), this.#end]);
-    return this.#longest;
-  }
-
-  /** @throws what made a write fail */
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    await this.#end;
-  }
-
-  async #write(client: NbdClient): Promise<void> {
-    const block = Buffer.alloc(blockBytes, 7);
-    for (let offset = 0; !this.#stopped; offset = (offset + blockBytes) % workingSetBytes) {
-      const start = performance.now();
-      await client.write(offset, block);
-      this.#longest = Math.max(this.#longest, performance.now() - start);
-    }
-  }
 }
 
 /** What the daemon logged of the steps of the last `count` seals of a volume. */

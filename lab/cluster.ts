@@ -30,8 +30,8 @@ export type ClusterOptions = {
    * node can lose its power, and etcd can be killed without a daemon.
    */
   etcdHost?: string;
-  /** Settings of every daemon's configuration file, over the lab's own. */
-  config?: Record<string, unknown>;
+  /** Settings of every daemon's configuration file, over the lab's own; may depend on its directory. */
+  config?: Record<string, unknown> | ((directory: string) => Record<string, unknown>);
   /** Where the lab's directory is made; default: the system's temporary directory. */
   baseDirectory?: string;
   /** Make everything, but start no daemon. */
@@ -99,7 +99,9 @@ export class LabCluster {
     for (const name of options.nodes) {
       const managed = name === first && options.etcdHost === undefined;
       const etcd = managed ? ('managed' as const) : [endpoint];
-      const settings = { etcd, secretFile, ...options.config };
+      const { config } = options;
+      const more = typeof config === 'function' ? config(this.directory) : config;
+      const settings = { etcd, secretFile, ...more };
       this.#nodes.set(name, new LabNode(this.network, this.directory, name, settings));
     }
   }

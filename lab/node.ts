@@ -73,6 +73,7 @@ export class LabNode {
       bootIdFile: this.#bootIdFile,
       // Never the libvirt of this machine; see lab/libvirt.ts.
       libvirt: { uri: libvirtUri(this), migrationUri: 'qemu+tcp://{address}/system' },
+      space: { reserveBytes: 2 ** 20 },
       ...settings,
     };
     writeFileSync(this.configFile, stringify(config));

@@ -18,6 +18,7 @@ import { loseHost } from './steps/lose-host.ts';
 import { freezeReflection, killReflection, settle } from './steps/lose-reflections.ts';
 import { moveGuest } from './steps/move.ts';
 import { detach, recover } from './steps/recover.ts';
+import { restoreBackup } from './steps/restore.ts';
 import { measureSpeed } from './steps/speed.ts';
 import { prepare, startNodes } from './steps/start-nodes.ts';
 import { startWriting } from './steps/write.ts';
@@ -44,6 +45,8 @@ async function play(scene: Scene): Promise<void> {
   await detach(scene);
   await compareCopies(scene);
   await measureSpeed(scene);
+  display.heading('7. A backup, and a volume from it');
+  await restoreBackup(scene);
 }
 
 /** Takes the lab down and checks that nothing is left of it. */
@@ -82,7 +85,7 @@ async function run(options: DemoOptions): Promise<boolean> {
   }
   await events.stop();
   if (!options.keep) {
-    display.heading('7. The end');
+    display.heading('8. The end');
     await takeDown(display, report, cluster);
     return finish();
   }

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { LabCluster } from '../../lab/cluster.ts';
 import type { Display } from '../display.ts';
 import { buildGuestImage, type GuestImage } from '../guest/image.ts';
@@ -5,6 +6,11 @@ import { type Scene, step } from '../scene.ts';
 
 /** n3 runs etcd, so it is the one that no fault of the demo takes away. */
 export const etcdNode = 'n3';
+/** Where the demo's backups go: a directory of the lab, which goes with it. */
+export const backupTarget = {
+  name: 'nas',
+  directory: (lab: string) => join(lab, 'backups'),
+};
 const nodes = ['n1', 'n2', 'n3', 'n4'];
 /** Longer than the demo: sealed copies of a node that is away are waited for, not made anew. */
 const repairDelaySeconds = 600;
@@ -20,7 +26,12 @@ export async function prepare(
     return made;
   });
   const cluster = await display.step('Make four network namespaces', async (line) => {
-    const config = { repairDelaySeconds };
+    const config = (directory: string) => ({
+      repairDelaySeconds,
+      backup: {
+        targets: { [backupTarget.name]: { directory: backupTarget.directory(directory) } },
+      },
+    });
     const made = await LabCluster.create({ nodes, etcdNode, config, start: false });
     line.outcome(made.nodes.map((node) => `${node.name} ${node.address}`).join(', '));
     return made;

@@ -12,6 +12,7 @@ import {
   type RawServerDefault,
 } from 'fastify';
 import { HyperscaleError } from '../errors.ts';
+import { backupShapes } from './backup-schemas.ts';
 import { ChangeVolume } from './change-schemas.ts';
 import { deviceShapes } from './device-schemas.ts';
 import { DrainNode, DrainShape } from './drain-schemas.ts';
@@ -21,6 +22,8 @@ import { imageShapes } from './image-schemas.ts';
 import { operatorShapes } from './operator-schemas.ts';
 import { problemFor, problemMediaType, problemOf } from './problems.ts';
 import { refuseInQuarantine } from './quarantine.ts';
+import { RestoreVolume } from './restore-schemas.ts';
+import { backupRoutes } from './routes/backups.ts';
 import { changeRoutes } from './routes/change.ts';
 import { clusterRoutes } from './routes/cluster.ts';
 import { deviceRoutes } from './routes/devices.ts';
@@ -30,17 +33,22 @@ import { extendRoutes } from './routes/extend.ts';
 import { groupSnapshotRoutes } from './routes/group-snapshots.ts';
 import { imageRoutes } from './routes/images.ts';
 import { legacyRoutes } from './routes/legacy.ts';
+import { listRoutes } from './routes/lists.ts';
 import { operatorRoutes } from './routes/operator.ts';
 import { peerRoutes } from './routes/peer.ts';
 import { qosRoutes } from './routes/qos.ts';
 import { recoveryPeerRoutes, recoveryRoutes } from './routes/recovery.ts';
+import { restoreRoutes } from './routes/restores.ts';
 import { snapshotRoutes } from './routes/snapshots.ts';
+import { spaceRoutes } from './routes/space.ts';
 import { verifyRoutes } from './routes/verify.ts';
+import { viewRoutes, viewShapes } from './routes/views.ts';
 import { vmMoveRoutes, vmPeerRoutes } from './routes/vm-moves.ts';
 import { vmDiskPeerRoutes, vmRoutes } from './routes/vms.ts';
 import { volumeRoutes } from './routes/volumes.ts';
 import { namedShapes } from './schemas.ts';
 import type { NodeService } from './service.ts';
+import { spaceShapes } from './space-schemas.ts';
 import { vmMoveShapes } from './vm-move-schemas.ts';
 import { vmShapes } from './vm-schemas.ts';
 
@@ -131,7 +139,11 @@ export async function buildApp(
     ...extendShapes,
     ChangeVolume,
     ...groupSnapshotShapes,
+    ...viewShapes,
     ...imageShapes,
+    ...backupShapes,
+    ...spaceShapes,
+    RestoreVolume,
   ]) {
     app.addSchema(shape);
   }
@@ -154,6 +166,7 @@ export async function buildApp(
         { name: 'volumes', description: 'Volumes and where they are attached' },
         { name: 'images', description: 'What volumes are made from' },
         { name: 'snapshots', description: 'Points in time of volumes that are kept' },
+        { name: 'backups', description: 'Points in time of volumes outside of the cluster' },
         { name: 'vms', description: 'Virtual machines with volumes as disks' },
         { name: 'events', description: 'What happens' },
       ],
@@ -167,19 +180,24 @@ export async function buildApp(
     async (v1: App) => {
       clusterRoutes(v1, service);
       recoveryRoutes(v1, service);
+      listRoutes(v1, service);
       volumeRoutes(v1, service);
+      spaceRoutes(v1, service);
       deviceRoutes(v1, service);
       qosRoutes(v1, service);
       extendRoutes(v1, service);
       changeRoutes(v1, service);
       snapshotRoutes(v1, service);
       groupSnapshotRoutes(v1, service);
+      viewRoutes(v1, service);
       verifyRoutes(v1, service);
+      backupRoutes(v1, service);
       eventRoutes(v1, service);
       operatorRoutes(v1, service);
       drainRoutes(v1, service);
       // Apart, because only it takes files as bodies.
       await v1.register(async (files: App) => imageRoutes(files, service));
+      restoreRoutes(v1, service);
       vmRoutes(v1, service);
       vmMoveRoutes(v1, service);
       legacyRoutes(v1, access.via === 'unix' ? access.socket : undefined);

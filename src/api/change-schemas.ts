@@ -2,6 +2,7 @@ import { type Static, Type } from 'typebox';
 import { maxMetadataKeyLength, maxMetadataKeys, maxMetadataValueLength } from '../volume/change.ts';
 import { nameMaxLength, namePattern } from '../volume/names.ts';
 import { builtInPolicies } from '../volume/policy.ts';
+import { EpisodePlanShape } from './backup-schemas.ts';
 
 /** The shapes of changes that consumers of a volume do not notice. */
 
@@ -31,6 +32,11 @@ export const ChangeVolume = Type.Object(
           maxProperties: maxMetadataKeys,
         },
       ),
+    ),
+    episodes: Type.Optional(
+      Type.Union([EpisodePlanShape, Type.Null()], {
+        description: 'Back it up by itself, so often and to there; null: no longer.',
+      }),
     ),
   },
   { $id: 'ChangeVolume', additionalProperties: false, minProperties: 1 },

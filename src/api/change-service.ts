@@ -1,5 +1,5 @@
 import type { MetadataChange } from '../volume/change.ts';
-import type { Policy, Volume } from '../volume/types.ts';
+import type { EpisodePlan, Policy, Volume } from '../volume/types.ts';
 
 /** Changes of a volume that its consumers do not notice. */
 export interface ChangeService {
@@ -10,7 +10,13 @@ export interface ChangeService {
    */
   change(
     volume: string,
-    change: { name?: string; policy?: Policy; metadata?: MetadataChange },
+    change: {
+      name?: string;
+      policy?: Policy;
+      metadata?: MetadataChange;
+      /** Null: it is backed up by itself no longer. */
+      episodes?: EpisodePlan | null;
+    },
   ): Promise<Volume>;
   /**
    * Has all that the volume shows of others copied into it, in the background. One that goes on from

@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import { nameMaxLength, namePattern } from '../volume/names.ts';
+import { maxPage } from './list-page.ts';
 
 /**
  * The shapes of requests. They validate what comes in and `/openapi.json` is generated from them.
@@ -55,6 +56,18 @@ export const EventsQuery = Type.Object(
   {
     after: Type.Optional(digits('Send kept events newer than this id first; a whole number.')),
     volume: Type.Optional(Name('Only events of this volume; name or id.')),
+    type: Type.Optional(
+      Type.String({
+        description: 'Only events of this type; "*" stands for any characters: `snapshot.*`.',
+        maxLength: 128,
+      }),
+    ),
+    limit: Type.Optional(
+      Type.String({
+        description: `With follow=false: at most so many, 1 to ${maxPage}; absent: all.`,
+        maxLength: 1024,
+      }),
+    ),
     follow: Type.Optional(
       Type.Enum(['true', 'false'], {
         description: 'false: answer the kept events as JSON instead of a stream.',

@@ -1,7 +1,9 @@
 import { type Static, type TObject, Type } from 'typebox';
+import { EpisodePlanShape } from './backup-schemas.ts';
 import { ChangeLimits, LimitsShape } from './qos-schemas.ts';
 import { RecoverCluster, RecoveryShape } from './recover-schemas.ts';
 import { AttachVolume } from './request-schemas.ts';
+import { RestoredFromShape } from './restore-schemas.ts';
 import { CreateVolume, SnapshotShape, snapshotShapes } from './snapshot-schemas.ts';
 import { VerificationShape, VerifyVolume } from './verify-schemas.ts';
 
@@ -107,7 +109,11 @@ const volumeFields = {
   flattening: nullable(
     Type.String({ description: 'The node where all it shares is being copied into it.' }),
   ),
+  compacting: nullable(
+    Count('Runs of layers that a compact has still to write anew; null: none is under way.'),
+  ),
   metadata: Type.Record(Type.String(), Type.String(), { description: 'What people noted.' }),
+  episodes: nullable(EpisodePlanShape),
   attachments: Type.Array(
     Type.Object({ host: Type.String(), session: Type.String(), since: Time() }),
   ),
@@ -121,6 +127,7 @@ export const VolumeDetailShape = Type.Object(
     clones: Type.Array(Type.String(), {
       description: 'What was cloned from it, by name; by id what has been deleted and is needed.',
     }),
+    restoredFrom: nullable(RestoredFromShape),
     losses: Type.Array(
       Type.Object({
         at: Time(),
@@ -182,6 +189,9 @@ export const NodeShape = Type.Object(
 
 export const ClusterShape = Type.Object(
   {
+    id: Type.String({
+      description: 'Identity of the metadata; another one after they were rebuilt.',
+    }),
     state: Type.Enum(['healthy', 'degraded', 'at-risk', 'unavailable']),
     summary: Type.String(),
     node: Type.String({ description: 'The node that answers.' }),
@@ -201,6 +211,9 @@ export const ClusterShape = Type.Object(
     }),
     totalBytes: Bytes,
     freeBytes: Bytes,
+    provisionedBytes: Count(
+      'Bytes that all copies of all volumes and images would take if they were full.',
+    ),
     findings: Type.Array(Type.Object({ what: Type.String(), action: Type.String() })),
   },
   { $id: 'Cluster' },
@@ -219,7 +232,16 @@ export const WorkShape = Type.Object(
   {
     volume: Type.String({ description: 'Id.' }),
     volumeName: nullable(Type.String()),
-    kind: Type.Enum(['mend', 'manifest', 'merge', 'delete', 'verify', 'import']),
+    kind: Type.Enum([
+      'mend',
+      'manifest',
+      'merge',
+      'delete',
+      'verify',
+      'import',
+      'restore',
+      'backup',
+    ]),
     node: Type.String({ description: 'Where it is done.' }),
     layer: Type.String(),
     from: nullable(Type.String()),

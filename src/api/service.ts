@@ -6,18 +6,22 @@ import type { VmMoves } from '../vm/moves.ts';
 import type { VmDisks } from '../vm/vms.ts';
 import type { LimitsChange } from '../volume/limits.ts';
 import type { Attachment, NodeView, Policy, Volume } from '../volume/types.ts';
+import type { BackupService } from './backup-service.ts';
 import type { ChangeService } from './change-service.ts';
 import type { DeviceService } from './device-service.ts';
 import type { ImageService } from './image-service.ts';
 import type { OperatorService } from './operator-service.ts';
+import type { RestoreService } from './restore-service.ts';
 import type { SnapshotService } from './snapshot-service.ts';
+import type { PoolMeasureHere, SpaceService } from './space-service.ts';
+import type { ViewService } from './view-service.ts';
 
 /** Progress of background work on a volume on this node, 0 to 1 where it is known. */
 export type Work = {
   /** Where it is done. */
   node: string;
   volume: string;
-  kind: 'mend' | 'manifest' | 'merge' | 'delete' | 'verify' | 'import';
+  kind: 'mend' | 'manifest' | 'merge' | 'delete' | 'verify' | 'import' | 'restore' | 'backup';
   layer: string;
   /** Where the data comes from, for a mend. */
   from: string | null;
@@ -64,6 +68,8 @@ export interface NodeService {
   storeConnected(): boolean;
   /** Why this node does not believe the metadata in etcd; null when it does. */
   quarantine(): string | null;
+  /** Identity of the metadata; a recovery gives them another one. */
+  clusterId(): string;
   /** Rebuilds the records from the pools; null where there are no pools. */
   readonly recovery: Pick<Recovery, 'run' | 'here'> | null;
   nodes(): NodeView[];
@@ -128,9 +134,15 @@ export interface NodeService {
   /** Attachments as block devices of their hosts. */
   readonly devices: DeviceService;
   readonly snapshots: SnapshotService;
+  readonly views: ViewService;
   readonly changes: ChangeService;
+  readonly space: SpaceService;
   /** Images, and files that become images or volumes; null where there is no pool for them. */
   readonly images: ImageService | null;
+  /** Volumes from backups; null as for `images`. */
+  readonly restores: RestoreService | null;
+  /** Backups; null until the daemon works on them. */
+  readonly backups: BackupService | null;
   /** Calls between nodes. */
   readonly peer: PeerService;
 }
@@ -193,8 +205,12 @@ export interface PeerService {
   extend(request: { volume: string; sizeBytes: number }): Promise<void>;
   /** Tells what uses the volume on this node how large it is now. */
   resizeConsumers(request: { volume: string }): Promise<Consumer[]>;
+  /** How many consumers are connected to the attachment of this node. */
+  connections(request: { volume: string }): Promise<{ connections: number }>;
   /** What lies in this node's pool and runs here, of one volume or of all. */
   inspect(request: { volume?: string }): Promise<Inspection>;
+  /** What the files of this node's pool take: of some volumes, or of all. */
+  measurePool(request: { volumes?: string[] }): Promise<PoolMeasureHere>;
   /** Puts a file of the pool aside that no record places there. @throws `conflict` if one does */
   quarantine(request: { path: string }): Promise<{ path: string | null }>;
   /** Resolves when this node's head serves the session no longer, or has none. */

@@ -7,6 +7,7 @@ import {
   sizeGrainBytes,
 } from '../volume/names.ts';
 import { builtInPolicies } from '../volume/policy.ts';
+import { EpisodePlanShape } from './backup-schemas.ts';
 import { limitFields } from './qos-schemas.ts';
 import { VolumeParams } from './request-schemas.ts';
 
@@ -58,6 +59,7 @@ export const SnapshotShape = Type.Object(
       description:
         'Bytes that one copy of it takes beyond the snapshot before it; null while that is not known.',
     }),
+    attachedOn: Type.Array(Type.String(), { description: 'Nodes where it can be read.' }),
     clones: Type.Array(Type.String(), {
       description: 'What begins with it, by name; by id what has been deleted and is still needed.',
     }),
@@ -97,6 +99,7 @@ export const CreateVolume = Type.Object(
       }),
     ),
     source: Type.Optional(source),
+    episodes: Type.Optional(EpisodePlanShape),
     ...limitFields,
   },
   {

@@ -29,8 +29,12 @@ export interface SnapshotService {
   /** One that is not there is fine. @throws `not-allowed` when it is protected */
   remove(volume: string, snapshot: string): Promise<Volume>;
   protect(volume: string, snapshot: string, isProtected: boolean): Promise<Volume>;
-  /** @throws `in-use` while the volume is attached, or newer snapshots or clones need what would go */
-  revert(volume: string, snapshot: string): Promise<Volume>;
+  /**
+   * Where the volume is attached, it is attached again afterwards, under new sessions.
+   * @throws `in-use` while somebody is connected to it, or newer snapshots or clones need what would
+   *   go; `node-down` when that cannot be asked. Then nothing was done.
+   */
+  revert(volume: string, snapshot: string, signal: AbortSignal): Promise<Volume>;
   /**
    * A new volume that begins with what another one shows now, or a snapshot or an image of it. It
    * takes no time that depends on the size.

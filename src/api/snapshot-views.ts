@@ -2,6 +2,7 @@ import type { Lookup } from '../volume/lineage.ts';
 import { calledIn, clonesOf, snapshotsOf } from '../volume/marks.ts';
 import { heldBytes } from '../volume/snapshots.ts';
 import type { Snapshot, Volume } from '../volume/types.ts';
+import { isViewOf, viewHost } from '../volume/view.ts';
 import type { SnapshotAnswer } from './snapshot-schemas.ts';
 
 /** What the API shows of snapshots and clones. */
@@ -23,14 +24,25 @@ export function snapshotView(volume: Volume, snapshot: Snapshot, lookup: Lookup)
     group: snapshot.group ?? null,
     bytes: heldBytes(volume, snapshot),
     clones: clonesOf(volume)
-      .filter((clone) => clone.layer === snapshot.layer)
+      .filter((clone) => clone.layer === snapshot.layer && !isShown(clone.volume, lookup))
       .map((clone) => calledById(clone.volume, lookup)),
+    attachedOn: clonesOf(volume)
+      .flatMap((clone) => lookup(clone.volume) ?? [])
+      .filter((view) => isViewOf(view, { volume: volume.id, snapshot: id }))
+      .flatMap((view) => viewHost(view) ?? [])
+      .sort(),
   };
+}
+
+/** It is no clone that people made, but what a host is shown. */
+function isShown(id: string, lookup: Lookup): boolean {
+  return lookup(id)?.view !== undefined;
 }
 
 /** What begins with the volume, or a snapshot of it. */
 export function cloneNames(volume: Volume, lookup: Lookup): string[] {
   return clonesOf(volume)
+    .filter((clone) => !isShown(clone.volume, lookup))
     .map((clone) => calledById(clone.volume, lookup))
     .sort();
 }

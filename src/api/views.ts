@@ -1,10 +1,10 @@
 import { repairRests } from '../cluster/repair-policy.ts';
 import { consumersOf } from '../volume/attachments.ts';
+import { runsToCompact } from '../volume/compact.ts';
 import { describeVolume, type HealthState } from '../volume/health.ts';
 import { limitsOf } from '../volume/limits.ts';
 import { type Lookup, layersBelow } from '../volume/lineage.ts';
 import { calledIn, snapshotsOf } from '../volume/marks.ts';
-import { isFull, usedPercent } from '../volume/placement.ts';
 import { copiesWanted } from '../volume/policy.ts';
 import type { NodeView, Policy, Volume } from '../volume/types.ts';
 import type { LimitsAnswer } from './qos-schemas.ts';
@@ -20,6 +20,7 @@ import type {
 } from './schemas.ts';
 import type { Endpoint, NodeService, Work } from './service.ts';
 import { cloneNames, parentName, snapshotViews } from './snapshot-views.ts';
+import { spaceFindings } from './space-findings.ts';
 
 /** What the API shows of records: what people and programs need, none of the protocol's parts. */
 
@@ -40,7 +41,11 @@ export function recordsOf(service: Pick<NodeService, 'nodes' | 'volumes'>): Reco
 }
 
 export function volumeView(volume: Volume, records: Records): VolumeAnswer {
-  const { report, losses, snapshotList, clones, ...view } = volumeDetailView(volume, records, []);
+  const { report, losses, restoredFrom, snapshotList, clones, ...view } = volumeDetailView(
+    volume,
+    records,
+    [],
+  );
   return view;
 }
 
@@ -67,12 +72,15 @@ export function volumeDetailView(
     parent: parentName(volume, lookup),
     snapshots: snapshotsOf(volume).length,
     flattening: volume.flatten ?? null,
+    compacting: volume.compact === undefined ? null : runsToCompact(volume).length,
     metadata: { ...volume.metadata },
+    episodes: volume.episodePlan ?? null,
     attachments: consumersOf(volume).map(({ host, session, since }) => ({ host, session, since })),
     servesFor: volume.attachments.find((a) => a.host === report.head)?.standInFor ?? null,
     report,
     snapshotList: snapshotViews(volume, lookup),
     clones: cloneNames(volume, lookup),
+    restoredFrom: volume.restoredFrom ?? null,
     losses: (volume.losses ?? []).map(({ at, by, node, text }) => ({ at, by, node, text })),
   };
 }
@@ -86,7 +94,7 @@ export function nodeView(node: NodeView, volumes: Volume[]): NodeAnswer {
   const { lease } = node;
   const copies = { open: 0, clean: 0, unverified: 0, copying: 0 };
   const heads: string[] = [];
-  for (const { name, chain, tail } of volumes) {
+  for (const { name, chain, tail, view } of volumes) {
     for (const layer of chain) {
       for (const replica of layer.replicas) {
         if (replica.node === node.name) {
@@ -95,7 +103,7 @@ export function nodeView(node: NodeView, volumes: Volume[]): NodeAnswer {
       }
     }
     if (tail.phase === 'open') {
-      if (tail.layer.writer === node.name) {
+      if (tail.layer.writer === node.name && view === undefined) {
         heads.push(name);
       }
       copies.open += tail.layer.members.filter((member) => member.node === node.name).length;
@@ -117,7 +125,7 @@ export function nodeView(node: NodeView, volumes: Volume[]): NodeAnswer {
     freeBytes: lease?.freeBytes ?? null,
     heads: heads.sort(),
     attached: volumes
-      .filter((volume) => consumersOf(volume).some(({ host }) => host === node.name))
+      .filter((v) => v.view === undefined && consumersOf(v).some(({ host }) => host === node.name))
       .map((volume) => volume.name)
       .sort(),
     copies,
@@ -138,7 +146,7 @@ export function clusterView(service: NodeService): ClusterAnswer {
   // How a base is, the volumes that need it tell.
   const volumes = service
     .volumes()
-    .filter(({ value }) => value.role !== 'base')
+    .filter(({ value }) => value.role !== 'base' && value.view === undefined)
     .map(({ value }) => volumeView(value, records));
   const counts: Record<HealthState, number> = {
     healthy: 0,
@@ -186,16 +194,12 @@ export function clusterView(service: NodeService): ClusterAnswer {
       action: `How far it is: hscli node drain ${name}. To end it: hscli node undrain ${name}`,
     });
   }
-  for (const node of nodes.filter((n) => n.lease !== null && isFull(n))) {
-    findings.push({
-      what: `The pool of ${node.name} is ${usedPercent(node)} full: it takes no volumes that are new to it.`,
-      action: 'Make room there, before it takes part in nothing that is written.',
-    });
-  }
+  findings.push(...spaceFindings(service));
   const state =
     (['unavailable', 'at-risk', 'degraded'] as const).find((s) => counts[s] > 0) ??
     (quarantine !== null ? 'at-risk' : findings.length > 0 ? 'degraded' : 'healthy');
   return {
+    id: service.clusterId(),
     state,
     summary: findings[0]?.what ?? 'Everything is as it should be.',
     node: service.nodeName,
@@ -206,6 +210,7 @@ export function clusterView(service: NodeService): ClusterAnswer {
     volumes: { total: volumes.length, ...counts },
     totalBytes: nodes.reduce((sum, node) => sum + (node.lease?.totalBytes ?? 0), 0),
     freeBytes: nodes.reduce((sum, node) => sum + (node.lease?.freeBytes ?? 0), 0),
+    provisionedBytes: volumes.reduce((sum, v) => sum + v.sizeBytes * v.policy.copies, 0),
     findings,
   };
 }

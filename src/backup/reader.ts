@@ -95,6 +95,25 @@ export class BackupReader {
   }
 
   /**
+   * Where a range holds data and where only zeros, in order; reads no content.
+   * @throws `damaged` when that is not known any more.
+   */
+  async *extents(
+    offset: number,
+    length: number,
+    signal?: AbortSignal,
+  ): AsyncIterable<{ length: number; zero: boolean }> {
+    for (let at = offset; at < offset + length; ) {
+      const chunk = Math.floor(at / this.#shape.chunkBytes);
+      const range = chunkRange(this.#shape, chunk);
+      const end = Math.min(range.offset + range.length, offset + length);
+      const page = await this.#page(Math.floor(chunk / pageChunks), signal);
+      yield { length: end - at, zero: page.get(chunk % pageChunks) === null };
+      at = end;
+    }
+  }
+
+  /**
    * All chunks that are not zeros, in order, fetched ahead by a few.
    * @throws `damaged`, naming the backup and the range, unless `damaged` takes note of it.
    */

@@ -79,6 +79,23 @@ export class Repository {
     this.#objects = new Objects(target, keys);
   }
 
+  /**
+   * Looks whether it is there still: what was mounted may not be any more, and would look empty.
+   * @throws `not-found`, `conflict` when another repository is in its place.
+   */
+  async check(): Promise<void> {
+    const { id } = await readRepositoryFile(this.#target);
+    if (id === this.id) return;
+    throw new HyperscaleError(
+      'conflict',
+      `${this.#target.description} has another repository now`,
+      {
+        hint: 'Try again in some minutes, if that is right.',
+        values: { was: this.id, is: id },
+      },
+    );
+  }
+
   /** Backups of one volume, or of all, by volume and time. Reads names only. */
   async list(options: { volume?: string; signal?: AbortSignal } = {}): Promise<BackupEntry[]> {
     const { signal, volume } = options;

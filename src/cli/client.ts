@@ -17,6 +17,8 @@ import type {
 } from '../api/operator-schemas.ts';
 import type { LimitsAnswer, LimitsRequest } from '../api/qos-schemas.ts';
 import type { RecoveryAnswer } from '../api/recover-schemas.ts';
+import type { RestoreWishes } from '../api/restore-schemas.ts';
+import type { ViewAnswer } from '../api/routes/views.ts';
 import type {
   ClusterAnswer,
   EndpointAnswer,
@@ -31,6 +33,11 @@ import type {
 } from '../api/schemas.ts';
 import type { CreateVolumeRequest, SnapshotAnswer } from '../api/snapshot-schemas.ts';
 import type {
+  ClusterSpaceAnswer,
+  NodeSpaceAnswer,
+  VolumeSpaceAnswer,
+} from '../api/space-schemas.ts';
+import type {
   CancelledAnswer,
   EvacuatedAnswer,
   MigratedAnswer,
@@ -44,6 +51,7 @@ import type {
   VmListAnswer,
 } from '../api/vm-schemas.ts';
 import { HyperscaleError } from '../errors.ts';
+import { BackupCalls } from './backup-calls.ts';
 import { type StreamItem, streamItems } from './event-reader.ts';
 import type { FileCall } from './send-file.ts';
 import { Transport } from './transport.ts';
@@ -51,12 +59,17 @@ import { Transport } from './transport.ts';
 /** A file that is sent, and its length. */
 export type SentFile = Omit<FileCall, 'path'>;
 
+/** What follows the question mark. */
+type Query = Readonly<Record<string, string>>;
+
 /** The API, typed; see `/openapi.json` for what each call does. */
 export class Client {
+  readonly backups: BackupCalls;
   readonly #transport: Transport;
 
   constructor(options: ConstructorParameters<typeof Transport>[0]) {
     this.#transport = new Transport(options);
+    this.backups = new BackupCalls(this.#transport);
   }
 
   cluster(): Promise<ClusterAnswer> {
@@ -79,6 +92,19 @@ export class Client {
     return this.#transport.ask({ method: 'GET', path: `/v1/nodes/${part('node', name)}` });
   }
 
+  space(volumes: boolean): Promise<ClusterSpaceAnswer> {
+    const path = `/v1/space${volumes ? '?volumes=true' : ''}`;
+    return this.#transport.ask({ method: 'GET', path });
+  }
+
+  nodeSpace(name: string): Promise<NodeSpaceAnswer> {
+    return this.#transport.ask({ method: 'GET', path: `/v1/nodes/${part('node', name)}/space` });
+  }
+
+  volumeSpace(volume: string): Promise<VolumeSpaceAnswer> {
+    return this.#transport.ask({ method: 'GET', path: `${volumePath(volume)}/space` });
+  }
+
   policies(): Promise<{ policies: PolicyAnswer[] }> {
     return this.#transport.ask({ method: 'GET', path: '/v1/policies' });
   }
@@ -87,8 +113,8 @@ export class Client {
     return this.#transport.ask({ method: 'GET', path: '/v1/work' });
   }
 
-  volumes(all = false): Promise<{ volumes: VolumeAnswer[] }> {
-    return this.#transport.ask({ method: 'GET', path: `/v1/volumes${all ? '?all=true' : ''}` });
+  volumes(query: Query = {}): Promise<{ volumes: VolumeAnswer[]; next?: string }> {
+    return this.#transport.ask({ method: 'GET', path: `/v1/volumes?${queryOf(query)}` });
   }
 
   volume(volume: string): Promise<VolumeDetailAnswer> {
@@ -122,8 +148,17 @@ export class Client {
     return this.create({ ...rest, source: from });
   }
 
-  snapshots(volume: string): Promise<{ snapshots: SnapshotAnswer[] }> {
-    return this.#transport.ask({ method: 'GET', path: `${volumePath(volume)}/snapshots` });
+  snapshots(
+    volume: string,
+    query: Query = {},
+  ): Promise<{ snapshots: SnapshotAnswer[]; next?: string }> {
+    const path = `${volumePath(volume)}/snapshots?${queryOf(query)}`;
+    return this.#transport.ask({ method: 'GET', path });
+  }
+
+  /** Those of all volumes. */
+  allSnapshots(query: Query): Promise<{ snapshots: SnapshotAnswer[]; next?: string }> {
+    return this.#transport.ask({ method: 'GET', path: `/v1/snapshots?${queryOf(query)}` });
   }
 
   snapshot(volume: string, snapshot: string): Promise<SnapshotAnswer> {
@@ -151,6 +186,28 @@ export class Client {
   revert(volume: string, snapshot: string): Promise<VolumeAnswer> {
     const path = `${snapshotPath(volume, snapshot)}/revert`;
     return this.#transport.ask({ method: 'POST', path });
+  }
+
+  attachSnapshot(volume: string, snapshot: string, host?: string): Promise<EndpointAnswer> {
+    const body = host === undefined ? {} : { host };
+    const path = `${snapshotPath(volume, snapshot)}/attachments`;
+    return this.#transport.ask({ method: 'POST', path, body });
+  }
+
+  detachSnapshot(volume: string, snapshot: string, host: string): Promise<void> {
+    const path = `${snapshotPath(volume, snapshot)}/attachments/${part('node', host)}`;
+    return this.#transport.ask({ method: 'DELETE', path });
+  }
+
+  /** Something to read on this node; null: what the volume holds now. */
+  openView(volume: string, snapshot: string | null): Promise<ViewAnswer> {
+    const body = snapshot === null ? {} : { snapshot };
+    return this.#transport.ask({ method: 'POST', path: `${volumePath(volume)}/views`, body });
+  }
+
+  closeView(volume: string, view: string): Promise<void> {
+    const path = `${volumePath(volume)}/views/${part('view', view)}`;
+    return this.#transport.ask({ method: 'DELETE', path });
   }
 
   attach(volume: string, host: string | undefined): Promise<EndpointAnswer> {
@@ -232,6 +289,14 @@ export class Client {
     return this.#transport.ask({ method: 'DELETE', path: `${volumePath(volume)}/flatten` });
   }
 
+  compact(volume: string): Promise<VolumeAnswer> {
+    return this.#transport.ask({ method: 'POST', path: `${volumePath(volume)}/compact` });
+  }
+
+  cancelCompact(volume: string): Promise<VolumeAnswer> {
+    return this.#transport.ask({ method: 'DELETE', path: `${volumePath(volume)}/compact` });
+  }
+
   extend(volume: string, sizeBytes: number): Promise<ExtendedAnswer> {
     const body = { sizeBytes };
     return this.#transport.ask({ method: 'POST', path: `${volumePath(volume)}/extend`, body });
@@ -253,8 +318,8 @@ export class Client {
     return this.#transport.ask({ method: 'POST', path: `${volumePath(volume)}/verify`, body });
   }
 
-  images(): Promise<{ images: ImageAnswer[] }> {
-    return this.#transport.ask({ method: 'GET', path: '/v1/images' });
+  images(query: Query = {}): Promise<{ images: ImageAnswer[]; next?: string }> {
+    return this.#transport.ask({ method: 'GET', path: `/v1/images?${queryOf(query)}` });
   }
 
   image(image: string): Promise<ImageAnswer> {
@@ -271,6 +336,10 @@ export class Client {
 
   adoptVolume(wishes: ImportWishes, file: SentFile): Promise<AdoptedVolumeAnswer> {
     return this.#transport.send({ path: `/v1/volumes/adopt?${queryOf(wishes)}`, ...file });
+  }
+
+  restore(body: RestoreWishes): Promise<VolumeAnswer> {
+    return this.#transport.ask({ method: 'POST', path: '/v1/volumes/restore', body });
   }
 
   vms(scope: 'node' | 'cluster'): Promise<VmListAnswer> {
@@ -327,22 +396,22 @@ export class Client {
   async events(options: {
     after: number | null;
     volume: string | undefined;
+    type?: string | undefined;
   }): Promise<AsyncGenerator<StreamItem, never>> {
-    const query = new URLSearchParams();
-    if (options.after !== null) {
-      query.set('after', String(options.after));
-    }
-    if (options.volume !== undefined) {
-      query.set('volume', options.volume);
-    }
+    const { after, volume, type } = options;
+    const query = queryOf({
+      ...(after === null ? {} : { after: String(after) }),
+      ...(volume === undefined ? {} : { volume }),
+      ...(type === undefined ? {} : { type }),
+    });
     const response = await this.#transport.open(`/v1/events?${query}`);
     return this.#transport.untilEnd(streamItems(response));
   }
 
   /** The events that the node still keeps. */
-  keptEvents(volume?: string): Promise<{ events: StreamItem[] }> {
-    const filter = volume === undefined ? '' : `&volume=${part('volume', volume)}`;
-    return this.#transport.ask({ method: 'GET', path: `/v1/events?follow=false${filter}` });
+  keptEvents(query: Query = {}): Promise<{ events: StreamItem[]; next?: string }> {
+    const path = `/v1/events?${queryOf({ follow: 'false', ...query })}`;
+    return this.#transport.ask({ method: 'GET', path });
   }
 }
 
@@ -350,7 +419,7 @@ function drainPath(node: string): string {
   return `/v1/nodes/${part('node', node)}/drain`;
 }
 
-function queryOf(wishes: ImportWishes): URLSearchParams {
+function queryOf(wishes: Query | ImportWishes): URLSearchParams {
   return new URLSearchParams(Object.entries(wishes));
 }
 

@@ -126,13 +126,21 @@ async function unfinished(context: Context, drain: DrainAnswer): Promise<Hypersc
     steps.push(...guests.map((guest) => `hscli vm migrate ${guest.name} --live --to NODE`));
     const used = guests.flatMap((guest) => guest.disks.map((disk) => disk.name));
     const rest = attached.filter((volume) => !used.includes(volume));
-    steps.push(...rest.map((volume) => `hscli volume detach ${volume} --node ${node}`));
+    steps.push(...rest.map((attachment) => detachStep(attachment, node)));
   }
   if (obstacles.length > 0) steps.push('add nodes or space');
   return new HyperscaleError('unavailable', `what is left on ${node} waits for you`, {
     hint: `${steps.join('; ')}. The drain goes on by itself.`,
     values: { ...drain },
   });
+}
+
+/** What ends an attachment: of a snapshot it is called `VOLUME@SNAPSHOT:…`, of an export `VOLUME@…`. */
+function detachStep(attachment: string, node: string): string {
+  const [of = '', ...rest] = attachment.split(':');
+  if (!of.includes('@')) return `hscli volume detach ${of} --node ${node}`;
+  if (rest.length > 0) return `hscli snapshot detach ${of} --node ${node}`;
+  return `wait for the export of ${of.split('@')[0]}`;
 }
 
 /** Guests on the node with volumes; none where libvirt cannot be asked. */

@@ -1,7 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { HyperscaleError, isHyperscaleError } from '../errors.ts';
+import { HyperscaleError } from '../errors.ts';
 import {
   type ExportFormat,
   type ExportSource,
@@ -16,10 +15,8 @@ import { formatBytes } from './size.ts';
 
 export type ExportOptions = { to: string; format?: string };
 
-/** How long the clone may take to go, after Ctrl-C too. */
+/** How long the view may take to go, after Ctrl-C too. */
 const cleanUpMs = 60_000;
-/** Nothing is written to it, so it needs no second copy. */
-const clonePolicy = 'Bronze';
 
 /** What is exported: a volume or an image, by id and by name for people, or a snapshot of it. */
 export type Exported = { id: string; name: string; snapshot: string | null };
@@ -34,7 +31,8 @@ export function exportOptions(command: Command): Command {
 
 /**
  * Writes what a volume, an image or a snapshot holds to a file or to standard output. It is read through
- * a clone for that purpose, so that nobody who uses the volume meanwhile is seen, or disturbed.
+ * a view, so that nobody who uses the volume meanwhile is seen, or disturbed. When this process is
+ * killed, the daemon takes the view away.
  */
 export async function exportTo(
   io: Io,
@@ -65,7 +63,7 @@ export async function exportTo(
   };
   const describe = async () => `Exporting ${what.name}: ${Math.floor(part * 100)} %`;
   const sizeBytes = await withProgress(context, describe, () =>
-    throughClone(context, late, what, async (source) => {
+    throughView(context, late, what, async (source) => {
       if (toStream) await exportToStream(source, stdout, signal, progress);
       else await exportToFile(source, { path: to, format }, signal, progress);
     }),
@@ -84,31 +82,20 @@ export async function printExported(context: Context, answer: ExportAnswer): Pro
 }
 
 /** @returns the size of what was read, in bytes */
-async function throughClone(
+async function throughView(
   { client }: Context,
   late: () => Client,
   { id, snapshot }: Exported,
   use: (source: ExportSource) => Promise<void>,
 ): Promise<number> {
-  const name = `export-${randomBytes(6).toString('hex')}`;
+  const view = await client.openView(id, snapshot);
   try {
-    const source = { volume: id, ...(snapshot === null ? {} : { snapshot }) };
-    const clone = await client.create({ name, source, policy: clonePolicy });
-    const { socket, session } = await client.attach(clone.id, undefined);
+    const { socket, session } = view.endpoint;
     await use({ socket, session });
-    return clone.sizeBytes;
+    return view.sizeBytes;
   } finally {
-    await removeClone(late(), name);
-  }
-}
-
-/** Also after Ctrl-C, and when it is not known whether it was made. */
-async function removeClone(client: Client, name: string): Promise<void> {
-  try {
-    await client.detach(name, await client.thisNode());
-    await client.delete(name);
-  } catch (error) {
-    if (!isHyperscaleError(error, 'not-found')) throw error;
+    // Also after Ctrl-C.
+    await late().closeView(id, view.id);
   }
 }
 

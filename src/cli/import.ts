@@ -5,7 +5,7 @@ import { sha256In } from '../image/checksum.ts';
 import type { SentFile } from './client.ts';
 import type { Context } from './context.ts';
 import { openSource } from './import-source.ts';
-import { withProgress } from './progress.ts';
+import { madePart, withProgress } from './progress.ts';
 import { formatBytes, parseSize } from './size.ts';
 
 export type ImportOptions = {
@@ -54,7 +54,7 @@ export async function importFrom<T>(
   file.once('error', (error) => counted.destroy(error));
   const describe = async () => {
     if (bytes === null || sent < bytes) return sentText(name, sent, bytes);
-    const part = await madePart(context, name);
+    const part = await madePart(context, 'import', name);
     return `Importing ${name}${part === null ? ' …' : `: ${Math.floor(part * 100)} %`}`;
   };
   return withProgress(context, describe, () => call(wishes, { file: file.pipe(counted), bytes }));
@@ -63,13 +63,4 @@ export async function importFrom<T>(
 function sentText(name: string, sent: number, bytes: number | null): string {
   const whole = bytes === null ? '' : ` of ${formatBytes(bytes)}`;
   return `Sending ${name}: ${formatBytes(sent)}${whole}`;
-}
-
-/** How much of the image is made; null while that is not known. */
-async function madePart({ client }: Context, name: string): Promise<number | null> {
-  // How far it is matters less than that it goes on.
-  const { work } = await client.work().catch(() => ({ work: [] }));
-  const mine = work.find((w) => w.kind === 'import' && w.volumeName === name);
-  if (mine === undefined || mine.totalBytes === null || mine.totalBytes === 0) return null;
-  return mine.doneBytes / mine.totalBytes;
 }

@@ -1,11 +1,14 @@
 import { Command, CommanderError } from 'commander';
 import { HyperscaleError } from '../errors.ts';
+import { backupCommands } from './commands/backup.ts';
 import { clusterCommands } from './commands/cluster.ts';
+import { connectionCommands } from './commands/connection.ts';
 import { eventCommands } from './commands/events.ts';
 import { imageCommands } from './commands/image.ts';
 import { nodeCommands } from './commands/node.ts';
 import { policyCommands } from './commands/policy.ts';
 import { snapshotCommands } from './commands/snapshot.ts';
+import { spaceCommands } from './commands/space.ts';
 import { vmCommands } from './commands/vm.ts';
 import { volumeCommands } from './commands/volume.ts';
 import { defaultTimeoutSeconds, type Io } from './context.ts';
@@ -67,12 +70,15 @@ ${exitStatusHelp()}`,
   clusterCommands(program, io);
   nodeCommands(program, io);
   policyCommands(program, io);
+  spaceCommands(program, io);
   volumeCommands(program, io);
   snapshotCommands(program, io);
   imageCommands(program, io);
+  backupCommands(program, io);
   vmCommands(program, io);
   eventCommands(program, io);
   vmMoveCommands(program, io);
+  connectionCommands(program, io);
   teach(program, io);
   return program;
 }

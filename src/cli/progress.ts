@@ -36,3 +36,16 @@ async function show(
   }
   io.stderr.write(clearLine);
 }
+
+/** How much of a volume or an image is made; null while that is not known. */
+export async function madePart(
+  { client }: Context,
+  kind: 'import' | 'restore',
+  name: string,
+): Promise<number | null> {
+  // How far it is matters less than that it goes on.
+  const { work } = await client.work().catch(() => ({ work: [] }));
+  const mine = work.find((w) => w.kind === kind && w.volumeName === name);
+  if (mine === undefined || mine.totalBytes === null || mine.totalBytes === 0) return null;
+  return mine.doneBytes / mine.totalBytes;
+}

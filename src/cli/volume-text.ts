@@ -1,10 +1,13 @@
 import type { ReportAnswer, VolumeDetailAnswer } from '../api/schemas.ts';
 import { limitsText } from '../volume/limits-text.ts';
+import { planText } from './episode-options.ts';
 import { fields, formatTime, printable } from './format.ts';
 import { formatBytes } from './size.ts';
+import { volumeSpaceFields } from './space-text.ts';
+import type { VolumeWithSpace } from './with-space.ts';
 
 /** A volume as `volume show` prints it. */
-export function volumeText(volume: VolumeDetailAnswer): string {
+export function volumeText(volume: VolumeWithSpace): string {
   const { policy, report } = volume;
   const copies = policy.copies === 1 ? '1 copy' : `${policy.copies} copies`;
   const attachments = volume.attachments.map(
@@ -14,6 +17,7 @@ export function volumeText(volume: VolumeDetailAnswer): string {
     ['Name', volume.name],
     ['Id', volume.id],
     ['Size', formatBytes(volume.sizeBytes)],
+    ...(volume.space === null ? [] : volumeSpaceFields(volume.space)),
     ['Policy', `${policy.name}: ${copies}`],
     ['Limits', limitsText(volume.limits)],
     ['Created', formatTime(volume.createdAt)],
@@ -21,6 +25,7 @@ export function volumeText(volume: VolumeDetailAnswer): string {
     ['Served by', servedBy(volume)],
     ['Epoch', String(volume.epoch)],
     ...sharingFields(volume),
+    ...(volume.episodes === null ? [] : [['Backups', planText(volume.episodes)] as const]),
     ...Object.entries(volume.metadata).map(([key, value]): [string, string] => [`  ${key}`, value]),
   ]);
   return `${head}\n${reportText(report, volume.id)}${lossesText(volume)}`;
@@ -28,10 +33,14 @@ export function volumeText(volume: VolumeDetailAnswer): string {
 
 /** Only what there is: most volumes have nothing of it. */
 function sharingFields(volume: VolumeDetailAnswer): [string, string][] {
-  const { role, parent, sharedLayers, snapshotList, clones } = volume;
+  const { role, parent, sharedLayers, snapshotList, clones, restoredFrom } = volume;
   const lines: [string, string][] = [];
   if (role === 'image') lines.push(['Role', 'an image: volumes are made from it']);
   if (role === 'base') lines.push(['Role', 'a base: it was deleted, and its clones need it']);
+  if (restoredFrom !== null) {
+    const { at, backup, target, volumeName } = restoredFrom;
+    lines.push(['Made from', `backup ${target}/${backup} of ${volumeName} at ${formatTime(at)}`]);
+  }
   if (parent !== null) {
     const layers = sharedLayers === 1 ? '1 layer' : `${sharedLayers} layers`;
     lines.push(['Cloned from', `${parent} (${layers} shared)`]);

@@ -3,6 +3,7 @@ import type { VolumeDetailAnswer } from '../api/schemas.ts';
 import type { Context } from './context.ts';
 import type { StreamItem } from './event-reader.ts';
 import { volumeText } from './volume-text.ts';
+import { volumeWithSpace } from './with-space.ts';
 
 /** How often progress is read while work goes on; changes themselves come as events. */
 const progressMs = 1000;
@@ -16,7 +17,7 @@ export async function watchVolume(context: Context, name: string): Promise<never
   const { io, client } = context;
   let shown = '';
   const show = async (): Promise<VolumeDetailAnswer> => {
-    const volume = await client.volume(name);
+    const volume = await volumeWithSpace(client, name);
     const text = context.json ? `${JSON.stringify(volume)}\n` : volumeText(volume);
     if (text !== shown) {
       shown = text;

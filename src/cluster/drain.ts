@@ -167,7 +167,8 @@ function obstacleTo(volume: Volume, node: NodeView, view: View): Obstacle | null
     const wanted = layerCopiesWanted(volume, layer.id, dependants);
     if (takers < wanted) return few(wanted, takers);
     const isUp = (pool: string) => view.nodes.some((n) => n.pool === pool && n.lease !== null);
-    if (!soundReplicas(layer).some((r) => isUp(r.pool))) {
+    const isWaitedFor = layer.restoring !== undefined;
+    if (!isWaitedFor && !soundReplicas(layer).some((r) => isUp(r.pool))) {
       return obstacle(`no node that is up has a clean copy of the layer of epoch ${layer.epoch}`);
     }
   }

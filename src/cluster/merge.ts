@@ -53,7 +53,10 @@ export function mergeStep(
     };
   }
   return {
-    text: `${merge.layers.length} layers are merged into one`,
+    text:
+      merge.rewrite === true
+        ? 'layers that were written anew are put in place'
+        : `${merge.layers.length} layers are merged into one`,
     apply: (v) => completeMerge(v, merge.into),
   };
 }
@@ -159,7 +162,7 @@ function loosePlan(volume: Volume, up: (node: NodeName) => boolean): Plan | null
  * The node that can merge the run: it holds proven copies of all, and everybody else who holds one
  * is up, so that nobody is left behind. The writer first, since it reads the result.
  */
-function builderOf(
+export function builderOf(
   volume: Volume,
   run: readonly SealedLayer[],
   up: (node: NodeName) => boolean,

@@ -1,6 +1,7 @@
 /** What a recovery does about one volume: which record is believed, and what the pools say. Pure. */
 import { errorText } from '../errors.ts';
 import { assertRecord } from '../volume/invariants.ts';
+import { withMarks } from '../volume/marks.ts';
 import { cleanReplicas, knownLayers } from '../volume/queries.ts';
 import type { Replica, SealedLayer, Volume } from '../volume/types.ts';
 import { missingNodes } from './recover-missing.ts';
@@ -50,7 +51,10 @@ export function planVolume(candidates: readonly Candidate[], situation: Situatio
   plan.losses.push(...tail.losses);
   plan.fence = tail.fence;
   const chain = tail.volume.chain.map((layer) => settleLayer(layer, nodes, plan));
-  const record: Volume = { ...tail.volume, chain: chain.flatMap((c) => c.layer ?? []) };
+  const found: Volume = { ...tail.volume, chain: chain.flatMap((c) => c.layer ?? []) };
+  // What a copy that was never compared holds may be other than what backups were made from.
+  const believed = found.chain.some((l, i) => l.authority !== volume.chain[i]?.authority);
+  const record = believed ? withMarks(found, { episodes: [] }) : found;
   const wrong = chain.some((c) => c.layer === null) ? 'a layer is nowhere' : whyBroken(record);
   if (wrong !== null) {
     return { ...plan, outcome: 'impossible', losses: [...plan.losses, `${wrong}: left out`] };
@@ -72,6 +76,8 @@ function settleLayer(
   nodes: readonly NodeKnowledge[],
   plan: VolumePlan,
 ): Settled {
+  // The backup has what it holds.
+  if (layer.restoring !== undefined) return { layer, exact: true };
   const isGone = (r: Replica) =>
     nodes.some((n) => n.name === r.node && (n.pool !== r.pool || !n.layers.has(layer.id)));
   const left = layer.replicas.filter((r) => r.state === 'copying' || !isGone(r));

@@ -20,7 +20,8 @@ export function readersOf(
   layer: LayerId,
   dependants: readonly Dependant[],
 ): Set<NodeName> {
-  const clones = seenBy(volume, layer, dependants);
+  // What is only looked at is read where it is.
+  const clones = seenBy(volume, layer, dependants).filter((v) => v.view === undefined);
   return new Set([
     ...[volume, ...clones].flatMap((v) => writerOf(v) ?? []),
     ...clones.flatMap((v) => v.flatten ?? []),

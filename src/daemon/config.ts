@@ -5,6 +5,7 @@ import { Value } from 'typebox/value';
 import { parse } from 'yaml';
 import { errorText, HyperscaleError } from '../errors.ts';
 import { nameMaxLength, namePattern } from '../volume/names.ts';
+import { BackupSchema, checkBackupSettings, defaultBackup } from './backup-config.ts';
 
 const Port = Type.Integer({ minimum: 1, maximum: 65_535 });
 const LabelName = Type.String({ pattern: namePattern, minLength: 1, maxLength: nameMaxLength });
@@ -45,6 +46,15 @@ const ConfigSchema = Type.Object(
       },
       closed,
     ),
+    backup: BackupSchema,
+    space: Type.Object(
+      {
+        warnPercent: Type.Integer({ minimum: 1, maximum: 99 }),
+        criticalPercent: Type.Integer({ minimum: 1, maximum: 99 }),
+        reserveBytes: Type.Integer({ minimum: 0, maximum: 2 ** 30 }),
+      },
+      closed,
+    ),
     attachments: Type.Object(
       {
         group: Type.Union([
@@ -75,7 +85,10 @@ const ConfigSchema = Type.Object(
 export type Config = Static<typeof ConfigSchema>;
 
 /** Settings with settings below them, as they were given. */
-type Groups = Record<'ports' | 'scrub' | 'libvirt' | 'attachments' | 'labels', unknown>;
+type Groups = Record<
+  'ports' | 'scrub' | 'backup' | 'space' | 'libvirt' | 'attachments' | 'labels',
+  unknown
+>;
 
 const defaults = {
   pool: '/var/lib/hyperscale/pool',
@@ -102,6 +115,8 @@ const defaultPorts = {
 
 /** A pool of 4 TiB is read once in two and a half days, and rests until a copy is two weeks old. */
 const defaultScrub = { bytesPerSecond: 20 * 2 ** 20, intervalDays: 14 };
+/** Percent of a pool; the reserve never takes more than a hundredth of it. */
+const defaultSpace = { warnPercent: 80, criticalPercent: 90, reserveBytes: 16 * 2 ** 20 };
 /** The group that may use attachment sockets beside root. */
 const defaultAttachments = { group: null };
 /** `{host}` and `{address}` stand for the name and the address of the node that is migrated to. */
@@ -130,12 +145,15 @@ export function checkConfig(given: unknown, path: string): Config {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new HyperscaleError('bad-input', `${path} is not a list of settings`);
   }
-  const { ports, scrub, libvirt, attachments, labels } = given as Groups;
+  const { ports, scrub, backup, space, libvirt, attachments, labels } = given as Groups;
   const complete: unknown = {
     ...defaults,
     ...given,
     ports: typeof ports === 'object' ? { ...defaultPorts, ...ports } : (ports ?? defaultPorts),
     scrub: typeof scrub === 'object' ? { ...defaultScrub, ...scrub } : (scrub ?? defaultScrub),
+    space: typeof space === 'object' ? { ...defaultSpace, ...space } : (space ?? defaultSpace),
+    backup:
+      typeof backup === 'object' ? { ...defaultBackup, ...backup } : (backup ?? defaultBackup),
     libvirt:
       typeof libvirt === 'object' ? { ...defaultLibvirt, ...libvirt } : (libvirt ?? defaultLibvirt),
     attachments:
@@ -143,7 +161,7 @@ export function checkConfig(given: unknown, path: string): Config {
         ? { ...defaultAttachments, ...attachments }
         : (attachments ?? defaultAttachments),
   };
-  refuseUnknown(given, { ports, scrub, libvirt, attachments, labels }, path);
+  refuseUnknown(given, { ports, scrub, backup, space, libvirt, attachments, labels }, path);
   if (!Value.Check(ConfigSchema, complete)) {
     const first = Value.Errors(ConfigSchema, complete)[0];
     const where = first?.instancePath.replaceAll('/', '.').slice(1) || 'the file';
@@ -177,6 +195,15 @@ export function checkConfig(given: unknown, path: string): Config {
       { hint: 'See docs/configuration.md for what each setting means.' },
     );
   }
+  checkBackupSettings(complete.backup, path);
+  const { warnPercent, criticalPercent } = complete.space;
+  if (warnPercent > criticalPercent) {
+    throw new HyperscaleError(
+      'bad-input',
+      `${path}: space.warnPercent ${warnPercent} is above space.criticalPercent ${criticalPercent}`,
+      { hint: 'A pool is told of first when it fills, and then when it is almost full.' },
+    );
+  }
   const { bytesPerSecond } = complete.scrub;
   if (bytesPerSecond !== 0 && bytesPerSecond < leastScrubRate) {
     throw new HyperscaleError(
@@ -195,6 +222,8 @@ function refuseUnknown(given: object, groups: Groups, path: string): void {
   const knownBelow = [
     ...below('ports', ports.properties),
     ...below('scrub', scrub.properties),
+    ...below('backup', BackupSchema.properties),
+    ...below('space', ConfigSchema.properties.space.properties),
     ...below('libvirt', libvirt.properties),
     ...below('attachments', attachments.properties),
     ...below('labels', ConfigSchema.properties.labels.properties),

@@ -8,6 +8,8 @@ import { checkSecret } from '../api/secret.ts';
 import { createApi } from '../api/server.ts';
 import { createEngine } from '../engine/index.ts';
 import { createLayerContent } from '../engine/layer-content.ts';
+import { measurePool } from '../engine/pool-usage.ts';
+import { Reserve } from '../engine/reserve.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
 import { Virsh } from '../libvirt/virsh.ts';
 import { Agent } from '../node/agent.ts';
@@ -26,6 +28,7 @@ import { startManagedEtcd } from '../store/managed-etcd.ts';
 import { leaseSeconds } from '../store/store.ts';
 import { GuestDisks } from '../vm/resize.ts';
 import type { NodeRecord } from '../volume/types.ts';
+import { createBackups } from './backups.ts';
 import type { Config } from './config.ts';
 import { groupId } from './group.ts';
 import { createImages } from './images.ts';
@@ -35,6 +38,7 @@ import { NbdPeerHealth } from './nbd-peer-health.ts';
 import { watchOwnReplicaServer } from './own-replica-server.ts';
 import { PeerConnections } from './peer-connections.ts';
 import { believed, createRecovery, tellOfQuarantine } from './recovery.ts';
+import { keepReserve } from './reserve.ts';
 import { keepStoreSeen, readStoreSeen } from './store-seen.ts';
 import { version } from './version.ts';
 import { createVmDisks } from './vm-disks.ts';
@@ -59,9 +63,12 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     `the run directory ${config.runDirectory}`,
   );
   const { pool } = await recognisePool(config.pool, config.node);
+  // Also when guests have filled the pool while no daemon ran.
+  const reserve = new Reserve(config.pool, config.space.reserveBytes);
   const poolLock = await takeLock(
     join(config.pool, '.hyperscaled.lock'),
     `the pool ${config.pool}`,
+    (work) => reserve.during(work),
   );
   const boot = await readBootId(config.bootIdFile);
   const secret = await readSecret(config.secretFile);
@@ -77,6 +84,7 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     gatewayPorts: config.ports.gateways,
     attachGroup,
     deviceDirectory: config.deviceDirectory,
+    reserveBytes: config.space.reserveBytes,
     log,
   });
   const etcd = config.etcd === 'managed' ? await managedEtcd(config, log) : null;
@@ -87,8 +95,10 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     signal: stop,
     ...(await readStoreSeen(config.pool, engine.layers)),
   });
-  const seen = keepStoreSeen(config.pool, store, log);
-  const known = await keepKnownNodes(config.pool, store, log);
+  const { write } = engine.layers.reserve;
+  const seen = keepStoreSeen(config.pool, store, log, write);
+  const known = await keepKnownNodes(config.pool, store, log, write);
+  const targetNames = Object.keys(config.backup.targets).sort();
   const record: NodeRecord = {
     name: config.node,
     pool,
@@ -97,6 +107,7 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     replicaPort: config.ports.replica,
     registeredAt: new Date().toISOString(),
     ...(Object.keys(config.labels).length === 0 ? {} : { labels: config.labels }),
+    ...(targetNames.length === 0 ? {} : { backupTargets: targetNames }),
   };
 
   let connectedSince = performance.now() - leasesSettleMs;
@@ -111,6 +122,8 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     engine,
     content: createLayerContent(engine.layers),
     blockDevices: engine.devices,
+    poolLimits: config.space,
+    measurePool: (volumes) => measurePool(config.pool, volumes),
     peers: new PeerConnections((name) => store.node(name), secret),
     health: new NbdPeerHealth((name) => store.node(name), log),
     events: new EventLog(config.node, environment.now),
@@ -172,12 +185,18 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
   }
   const watchdog = watch();
   const lease = await keepLeaseCurrent(store, engine.layers, { ...self, version });
+  const refill = keepReserve(engine.layers, log);
+  service.space.watch.start();
   await moves.removeLeftovers();
   await agent.start();
-  service.images = await createImages(config, { agent, service });
+  const { images, restores, streams } = await createImages(config, { agent, service });
+  service.images = images;
+  service.restores = restores;
+  const backups = await createBackups(config, agent);
+  service.backups = backups.service;
   ioErrors.start();
   moves.start();
-  const scrub = new Scrub(agent, scrubMemoryIn(config.pool), config.scrub);
+  const scrub = new Scrub(agent, scrubMemoryIn(config.pool, write), config.scrub);
   scrub.start();
   const rebalance = new Rebalance(agent, config.rebalancePercent);
   rebalance.start();
@@ -202,13 +221,17 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
   log.info({ signal: stop.reason }, 'stopping; guests and their disks run on');
   scrub.stop();
   rebalance.stop();
+  backups.stop();
   drains.stop();
   ioErrors.stop();
   await moves.stop();
+  await streams.stop();
   agent.stop();
   own.stop();
   context.health.watch(new Set());
   lease.stop();
+  refill.stop();
+  service.space.watch.stop();
   seen.stop();
   known.stop();
   watchdog.stop();

@@ -5,15 +5,20 @@ import { errorText, HyperscaleError } from '../errors.ts';
 /**
  * Makes sure that one daemon at a time uses a directory: a file with the owner's pid and start
  * time, which an owner that died leaves behind and the next one replaces.
+ * @param withRoom runs what needs a little space on the disk.
  * @throws `already-running` naming the pid.
  */
-export async function takeLock(path: string, what: string): Promise<{ release(): Promise<void> }> {
+export async function takeLock(
+  path: string,
+  what: string,
+  withRoom: (work: () => Promise<void>) => Promise<void> = (work) => work(),
+): Promise<{ release(): Promise<void> }> {
   const mine = `${process.pid} ${identify(process.pid)?.startTime}`;
   const whole = `${path}.${process.pid}`;
   for (;;) {
     try {
       // Linked when it is complete: nobody must see a lock without its owner.
-      await writeFile(whole, mine, { mode: 0o600 });
+      await withRoom(() => writeFile(whole, mine, { mode: 0o600 }));
       await link(whole, path);
       return { release: () => rm(path, { force: true }) };
     } catch (error) {

@@ -34,8 +34,10 @@ export class PeerConnections implements Peers {
       seal: (volume) => client.seal(volume, options),
       groupSeal: (request) => client.groupSeal(request, options),
       extend: (request) => client.extend(request, options),
+      connections: (request) => client.connections(request, options),
       resizeConsumers: (request) => client.resizeConsumers(request, options),
       inspect: (request) => client.inspect(request, options),
+      measurePool: (request) => client.measurePool(request, options),
       quarantine: (request) => client.quarantine(request, options),
       revoked: (request) => client.revoked(request, options),
     };

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { recoveriesOf } from '../cluster/recover-order.ts';
 import { writeDurably } from '../engine/durable.ts';
 import type { LayerStore } from '../engine/engine.ts';
+import type { WriteDurably } from '../engine/reserve.ts';
 import { Serial } from '../engine/serial.ts';
 import { errorText } from '../errors.ts';
 import type { Log } from '../node/context.ts';
@@ -69,13 +70,18 @@ export type StoreSeenKeeper = {
 };
 
 /** Keeps the file current while the daemon lives. A revision a few seconds old is as good. */
-export function keepStoreSeen(pool: string, store: EtcdStore, log: Log): StoreSeenKeeper {
+export function keepStoreSeen(
+  pool: string,
+  store: EtcdStore,
+  log: Log,
+  write: WriteDurably = writeDurably,
+): StoreSeenKeeper {
   const serial = new Serial();
   let saved = '';
   const save = async (seen: StoreSeen | null) => {
     const text = JSON.stringify(seen);
     if (seen === null || text === saved) return;
-    await writeDurably(pathIn(pool), text);
+    await write(pathIn(pool), text);
     saved = text;
   };
   const attempt = () => {

@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs';
 import { open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { HyperscaleError } from '../errors.ts';
@@ -24,6 +25,15 @@ export async function writeDurably(path: string, content: string): Promise<void>
   }
   await rename(temporary, path);
   await syncPath(dirname(path));
+}
+
+/** Not recursive: a pool that is not there must not be made by accident. */
+export function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o750 });
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error;
+  }
 }
 
 export async function unlinkIfThere(path: string): Promise<void> {

@@ -11,7 +11,13 @@ export type LayerKey = { volume: VolumeId; layer: LayerId; epoch: number };
 /** Where a head finds one layer. */
 export type LayerSource =
   /** The open layer: this node's file and the peers' exports, all of which must have a write. */
-  { layer: LayerKey; local: boolean; peers: PeerExport[] };
+  {
+    layer: LayerKey;
+    local: boolean;
+    peers: PeerExport[];
+    /** The peer serves what guests see of it, from a backup, in place of a layer's file. */
+    fromBackup?: true;
+  };
 
 /** An export of a peer's replica server; its name is the layer id. */
 export type PeerExport = {
@@ -31,6 +37,8 @@ export type HeadSpec = {
   open: LayerSource;
   /** Export names, one per attachment session. */
   sessions: SessionId[];
+  /** Exports refuse writes. */
+  readOnly?: true;
 };
 
 export type HeadState = {
@@ -43,7 +51,13 @@ export type HeadState = {
   /** Sessions exported now. */
   sessions: SessionId[];
   /** Sealed layers in the graph, oldest first, and the peer each is read from (null: local file). */
-  sealed: { layer: LayerId; from: string | null; fromBoot: BootId | null }[];
+  sealed: {
+    layer: LayerId;
+    from: string | null;
+    fromBoot: BootId | null;
+    /** Where a backup serves its content in place of a copy; absent: a copy is read. */
+    backupPort?: number;
+  }[];
   /** Members other than this node. */
   peers: string[];
   /** What it lets through. */
@@ -73,6 +87,8 @@ export interface HeadHandle {
   stop(timeoutMs: number): Promise<boolean>;
   /** SIGKILL; resolves when the process is gone. */
   kill(): Promise<void>;
+  /** How many connections it serves now; a gateway on this host is one too. */
+  connections(): number;
 }
 
 /** A start in two halves: the listener stands (consumers queue), then the graph is built. */
@@ -149,6 +165,8 @@ export interface ProxyHandle {
   readonly spec: ProxySpec;
   onExit(listener: () => void): void;
   kill(): Promise<void>;
+  /** How many connections it serves now. */
+  connections(): number;
 }
 
 /** On the head's node: makes one session of the head reachable over TCP. */
@@ -203,6 +221,12 @@ export type PoolInventory = {
 /** A kept record of a volume; `text` null when its file cannot be read, or is absurdly long. */
 export type KeptRecord = { volume: VolumeId; text: string | null };
 
+/** `rewrite`: what was given back within the oldest layer takes no space either; one layer will do. */
+export type MergeOptions = {
+  rewrite?: boolean;
+  progress?: (doneBytes: number, totalBytes: number) => void;
+};
+
 /** The layer files of this node's pool. */
 export interface LayerStore {
   /** Creates the container (from a spare when one fits), durable when it returns; idempotent. */
@@ -241,7 +265,13 @@ export interface LayerStore {
   /** Parts of the file that hold data (everything else reads as zeros). */
   extents(key: LayerKey): Promise<Extent[]>;
   /** Builds `into` from adjacent sealed layers, oldest first; durable when it returns. */
-  merge(layers: LayerKey[], into: LayerKey, sizeBytes: number, signal: AbortSignal): Promise<void>;
+  merge(
+    layers: LayerKey[],
+    into: LayerKey,
+    sizeBytes: number,
+    signal: AbortSignal,
+    options?: MergeOptions,
+  ): Promise<void>;
   /**
    * Builds a sealed layer of `sizeBytes` that shows what an image file shows; durable when it returns.
    * @param progress told the part that is done, 0 to 1.

@@ -23,6 +23,8 @@ export type EngineOptions = {
   attachGroup?: number | undefined;
   /** Where links to block devices go; `/dev` when it is absent. */
   deviceDirectory?: string | undefined;
+  /** Kept back in the pool for small files of ours. */
+  reserveBytes?: number | undefined;
   log: EngineLog;
 };
 

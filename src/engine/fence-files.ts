@@ -1,16 +1,19 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hasCode, onDisk, unlinkIfThere, writeDurably } from './durable.ts';
+import { hasCode, onDisk, unlinkIfThere } from './durable.ts';
 import { checkVolumeId, isVolumeId } from './ids.ts';
+import type { WriteDurably } from './reserve.ts';
 import { Serial } from './serial.ts';
 
 /** What this node has promised to refuse: one small file a volume, durable before it counts. */
 export class FenceFiles {
   readonly #directory: string;
+  readonly #write: WriteDurably;
   readonly #serial = new Serial();
 
-  constructor(directory: string) {
+  constructor(directory: string, write: WriteDurably) {
     this.#directory = directory;
+    this.#write = write;
   }
 
   /** From now on epochs of the volume below `epoch` are refused. Never goes down. */
@@ -18,7 +21,7 @@ export class FenceFiles {
     const path = this.#path(volume);
     await this.#serial.run(async () => {
       if ((await this.get(volume)) >= epoch) return;
-      await onDisk(path, () => writeDurably(path, `${JSON.stringify({ epoch })}\n`));
+      await onDisk(path, () => this.#write(path, `${JSON.stringify({ epoch })}\n`));
     });
   }
 

@@ -55,15 +55,18 @@ export function headArguments(
   eventsFile: string,
 ): string[] {
   const cache = tableCacheBytes(spec.sizeBytes);
-  const sealed = spec.sealed.map((source, index) => ({
-    driver: 'qcow2',
-    'node-name': `q${index}`,
-    'read-only': true,
-    'l2-cache-size': cache,
-    'l2-cache-entry-size': tableEntryBytes,
-    file: { ...sealedPlace(source, access, path), 'read-only': true },
-    backing: index === 0 ? null : `q${index - 1}`,
-  }));
+  const sealed = spec.sealed.map((source, index) => {
+    const place = { ...sealedPlace(source, access, path), 'read-only': true };
+    const node = { 'node-name': `q${index}`, 'read-only': true, file: place };
+    if (source.fromBackup === true && index === 0) return { driver: 'raw', ...node };
+    return {
+      driver: 'qcow2',
+      ...node,
+      'l2-cache-size': cache,
+      'l2-cache-entry-size': tableEntryBytes,
+      backing: index === 0 ? null : `q${index - 1}`,
+    };
+  });
   // Perhaps that of the head before it: QEMU must not read its tables before they are final.
   const newest = sealed.splice(-1);
   const peers = spec.open.peers.map((peer, index) => ({
@@ -101,18 +104,18 @@ export function headArguments(
     ...monitorArguments(eventsFile, true),
     ...[...newest, open, top].flatMap(blockdev),
     ...attachServer(),
-    ...spec.sessions.map(sessionExport).flatMap(nbdExport),
+    ...spec.sessions.map((s) => sessionExport(s, spec.readOnly)).flatMap(nbdExport),
   ];
 }
 
 /** The export of one session, as on the command line and in `block-export-add`. */
-export function sessionExport(session: string) {
+export function sessionExport(session: string, readOnly = false) {
   return {
     type: 'nbd',
     id: sessionExportId(session),
     name: session,
     'node-name': 'top',
-    writable: true,
+    writable: !readOnly,
     // Rule 1: a head may be killed at any moment, so what it acknowledges must be stable.
     writethrough: true,
   };

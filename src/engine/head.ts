@@ -1,5 +1,6 @@
 import { HyperscaleError } from '../errors.ts';
 import type { Limits } from '../volume/types.ts';
+import { connectionsOf } from './connections.ts';
 import type { HeadFault, HeadHandle, HeadSpec, HeadState } from './engine.ts';
 import { localMember, peerMember, sessionExport, sessionExportId } from './head-graph.ts';
 import { checkSessionId } from './ids.ts';
@@ -52,10 +53,11 @@ export class Head implements HeadHandle {
       sizeBytes: this.#spec.sizeBytes,
       pid: this.#daemon.identity.pid,
       sessions: [...this.#sessions],
-      sealed: sealed.map(({ layer, peers }) => ({
+      sealed: sealed.map(({ layer, peers, fromBackup }) => ({
         layer: layer.layer,
         from: peers[0]?.node ?? null,
         fromBoot: peers[0]?.boot ?? null,
+        ...(fromBackup === true && peers[0] !== undefined ? { backupPort: peers[0].port } : {}),
       })),
       peers: open.peers.map((peer) => peer.node),
       limits: this.#limits,
@@ -70,7 +72,7 @@ export class Head implements HeadHandle {
   async addSession(session: string): Promise<void> {
     checkSessionId(session);
     if (this.#sessions.has(session)) return;
-    await this.#daemon.execute('block-export-add', sessionExport(session));
+    await this.#daemon.execute('block-export-add', sessionExport(session, this.#spec.readOnly));
     this.#sessions.add(session);
   }
 
@@ -105,6 +107,10 @@ export class Head implements HeadHandle {
   async kill(): Promise<void> {
     this.#ending = true;
     await this.#daemon.kill();
+  }
+
+  connections(): number {
+    return connectionsOf(this.#daemon.identity.pid);
   }
 
   #memberEvent(event: QmpEvent): void {

@@ -35,6 +35,7 @@ export async function convertImage(work: ImageWork): Promise<void> {
   await runTool('qemu-img', create, signal);
   const args = [
     ...['convert', '-p', '-n', '--target-is-zero', '-S', '4k', '-W'],
+    ...paceOf(source),
     ...['-t', 'writeback', '-O', 'qcow2', imageNode(source), target],
   ];
   const { status, said } = await runQemuImg(args, await limitsFor(work), signal, (text) => {
@@ -43,6 +44,11 @@ export async function convertImage(work: ImageWork): Promise<void> {
   });
   if (status !== 0) throw convertError(said, status);
   await finish(target, sizeBytes);
+}
+
+function paceOf(source: ImageSource): string[] {
+  const rate = source.format === 'nbd' ? (source.bytesPerSecond ?? 0) : 0;
+  return rate === 0 ? [] : ['-r', String(rate)];
 }
 
 /** Gives it the length of a container and puts it on stable storage. */
@@ -58,6 +64,9 @@ async function finish(target: string, sizeBytes: number): Promise<void> {
 }
 
 async function limitsFor({ source, sizeBytes }: ImageWork): Promise<ToolLimits> {
+  // Whoever serves it bounds what a read may take.
+  if (source.format === 'nbd')
+    return { seconds: seconds.atMost, fileBytes: containerBytes(sizeBytes) };
   const file = await open(source.path, 'r');
   const { size } = await file.stat();
   await file.close();

@@ -168,7 +168,8 @@ export async function createEngine(options: EngineOptions): Promise<QemuEngine> 
     options.log.warn({ pool: options.pool }, message);
   });
   const burntDirectory = runPart(options, 'burnt');
-  const layers = new PoolLayerStore({ pool: options.pool, burntDirectory });
+  const { pool, reserveBytes } = options;
+  const layers = new PoolLayerStore({ pool, burntDirectory, reserveBytes });
   const environment: EngineEnvironment = {
     ...options,
     access,

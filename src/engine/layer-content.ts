@@ -12,8 +12,10 @@ import { DirectReader } from './direct-read.ts';
 import { hasCode } from './durable.ts';
 import type { Extent, LayerKey, LayerStore } from './engine.ts';
 import { waitUnopened } from './file-locks.ts';
+import { byChunk, chunkBytes, writeSparsely } from './sparse-write.ts';
 
-export const chunkBytes = 1 << 20;
+export { chunkBytes };
+
 /** How long a file may still be in use that is about to be mended. */
 const openedTimeoutMs = 2_000;
 const zeroChunk = Buffer.alloc(chunkBytes);
@@ -111,7 +113,11 @@ class FileContent implements LayerContent {
         hint: 'Look at the disk of the pool; the log of the kernel tells more.',
       });
     }
-    await this.keep(key, made);
+    await this.keep(key, made).catch(async (error: unknown) => {
+      // It can be made again; in a full pool it would take what small files need.
+      if (!hasCode(error, 'ENOSPC', 'EDQUOT')) throw error;
+      await rm(`${this.#manifestPath(key)}.new`, { force: true });
+    });
     return made;
   }
 
@@ -133,6 +139,7 @@ class FileContent implements LayerContent {
       });
     }
     const lengthBytes = (await stat(path)).size;
+    const data = byChunk(await this.#layers.extents(key));
     const file = await open(path, 'r+');
     return {
       write: async (index, content) => {
@@ -145,7 +152,7 @@ class FileContent implements LayerContent {
             `chunk ${index} has ${bytes.length} of ${length} bytes`,
           );
         }
-        await file.write(bytes, 0, length, offset);
+        await writeSparsely(file, bytes, offset, data.get(index) ?? []);
       },
       finish: async () => {
         await file.sync();

@@ -1,10 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { access, mkdir, open, readdir, rename, rmdir, statfs } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { Containers, unfinished } from './containers.ts';
-import { hasCode, onDisk, syncPath, unlinkIfThere } from './durable.ts';
-import type { Extent, KeptRecord, LayerKey, LayerStore, PoolInventory } from './engine.ts';
+import { hasCode, makeDirectory, onDisk, syncPath, unlinkIfThere } from './durable.ts';
+import type {
+  Extent,
+  KeptRecord,
+  LayerKey,
+  LayerStore,
+  MergeOptions,
+  PoolInventory,
+} from './engine.ts';
 import { FenceFiles } from './fence-files.ts';
 import { checkLayerKey, checkVolumeId, isVolumeId } from './ids.ts';
 import { convertImage } from './image-convert.ts';
@@ -13,6 +20,7 @@ import { listLayerFiles, listQuarantined, moveToQuarantine } from './inventory.t
 import { layerKeyOfPath, layerPath, volumeDirectory } from './layer-files.ts';
 import { mergeLayers } from './merge.ts';
 import { RecordFiles } from './record-files.ts';
+import { Reserve } from './reserve.ts';
 import { runTool } from './run-tool.ts';
 
 const parts = ['volumes', 'spares', 'fences'] as const;
@@ -22,6 +30,8 @@ export type LayerStoreOptions = {
   pool: string;
   /** Directory for the marks of layers that a head has opened; emptied at boot. */
   burntDirectory: string;
+  /** Kept back for small files; none when absent. */
+  reserveBytes?: number | undefined;
 };
 
 /**
@@ -34,15 +44,17 @@ export class PoolLayerStore implements LayerStore {
   readonly #fences: FenceFiles;
   readonly #records: RecordFiles;
   readonly #containers: Containers;
+  readonly reserve: Reserve;
 
   /** Removes what an earlier run did not finish, so only one store may use a pool at a time. */
-  constructor({ pool, burntDirectory }: LayerStoreOptions) {
+  constructor({ pool, burntDirectory, reserveBytes = 0 }: LayerStoreOptions) {
     this.#pool = pool;
     this.#burnt = burntDirectory;
-    this.#fences = new FenceFiles(join(pool, 'fences'));
+    this.reserve = new Reserve(pool, reserveBytes);
+    this.#fences = new FenceFiles(join(pool, 'fences'), this.reserve.write);
     this.#containers = new Containers(join(pool, 'spares'));
     for (const part of parts) makeDirectory(join(pool, part));
-    this.#records = new RecordFiles(join(pool, 'records'));
+    this.#records = new RecordFiles(join(pool, 'records'), this.reserve.write);
     for (const directory of [join(pool, 'spares'), join(pool, 'fences')]) {
       for (const name of readdirSync(directory)) {
         if (name.endsWith(unfinished) || name.endsWith('~')) rmSync(join(directory, name));
@@ -164,13 +176,16 @@ export class PoolLayerStore implements LayerStore {
     into: LayerKey,
     sizeBytes: number,
     signal: AbortSignal,
+    { rewrite = false, progress }: MergeOptions = {},
   ): Promise<void> {
     await this.#make(into, async () => {
-      const target = this.#containers.temporary();
+      const target = rewrite
+        ? await this.#containers.take(sizeBytes)
+        : this.#containers.temporary();
       const helper = this.#containers.temporary();
       const sources = layers.map((key) => this.path(key));
       try {
-        await mergeLayers({ sources, target, helper, sizeBytes, signal });
+        await mergeLayers({ sources, target, helper, sizeBytes, signal, rewrite, progress });
         return target;
       } catch (error) {
         await unlinkIfThere(target);
@@ -279,15 +294,6 @@ export class PoolLayerStore implements LayerStore {
       await unlinkIfThere(built);
       throw error;
     }
-  }
-}
-
-/** Not recursive: a pool that is not there must not be made by accident. */
-function makeDirectory(path: string): void {
-  try {
-    mkdirSync(path, { mode: 0o750 });
-  } catch (error) {
-    if (!hasCode(error, 'EEXIST')) throw error;
   }
 }
 

@@ -2,6 +2,7 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open } from 'node:fs/promises';
 import type { Readable, Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { errorText, HyperscaleError } from '../errors.ts';
 import { type BlockNode, qemuStorageDaemon } from './graphs.ts';
 import { containerBytes } from './layer-files.ts';
@@ -11,13 +12,24 @@ import { runTool } from './run-tool.ts';
 export type MergeWork = {
   /** Files of adjacent sealed layers, oldest first; they are only read. */
   sources: string[];
-  /** The file to make. */
+  /** The file to make; with `rewrite` an empty layer of `sizeBytes` that is there. */
   target: string;
   /** A small file that is needed meanwhile; the caller removes it. */
   helper: string;
   sizeBytes: number;
   signal: AbortSignal;
+  /**
+   * Copies what the lowest source shows instead of its file: what was given back within it while it was
+   * written takes no space in the target.
+   */
+  rewrite: boolean;
+  progress?: MergeProgress | undefined;
 };
+
+/** Told the bytes that were looked at, and how many there are. */
+export type MergeProgress = (doneBytes: number, totalBytes: number) => void;
+
+const progressEveryMs = 500;
 
 /** Longest time that a timer of Node can wait. */
 const forever = 2 ** 31 - 1;
@@ -28,11 +40,15 @@ const forever = 2 ** 31 - 1;
  * @throws `no-space`, `cancelled`, `engine`; the target is then of no use.
  */
 export async function mergeLayers(work: MergeWork): Promise<void> {
-  const { sources, target, sizeBytes, signal } = work;
+  const { sources, target, sizeBytes, signal, rewrite } = work;
   const [lowest, ...uppers] = sources;
   if (lowest === undefined) throw new HyperscaleError('internal', 'nothing to merge');
-  await runTool('cp', ['--reflink=auto', '--sparse=always', lowest, target], signal);
-  if (uppers.length > 0) await commit(work, uppers);
+  if (rewrite) await commit(work, sources);
+  else {
+    await runTool('cp', ['--reflink=auto', '--sparse=always', lowest, target], signal);
+    if (uppers.length > 0) await commit(work, uppers);
+  }
+  await digHoles(target, signal);
   const file = await open(target, 'r+');
   try {
     const { size } = await file.stat();
@@ -42,6 +58,13 @@ export async function mergeLayers(work: MergeWork): Promise<void> {
     await file.close();
   }
   await verify(work);
+}
+
+/** Zeros that were copied beside data take no space either. A file system that has no holes keeps them. */
+async function digHoles(path: string, signal: AbortSignal): Promise<void> {
+  await runTool('fallocate', ['--dig-holes', path], signal).catch((error: unknown) => {
+    if (signal.aborted) throw error;
+  });
 }
 
 /**
@@ -89,12 +112,36 @@ async function commit(work: MergeWork, uppers: string[]): Promise<void> {
       'base-node': 'base',
       'auto-dismiss': false,
     });
-    await concluded;
+    await shown(qmp, concluded, work.progress);
     const [job] = (await qmp.execute('query-jobs')) as { error?: string }[];
     if (job?.error !== undefined) throw mergeError(job.error);
     await qmp.execute('job-dismiss', { id: 'merge' });
   });
 }
+
+/** Waits for the job's end and tells how far it is. */
+async function shown(
+  qmp: QmpClient,
+  concluded: Promise<unknown>,
+  progress: MergeProgress | undefined,
+): Promise<void> {
+  let over = false;
+  const end = concluded.finally(() => {
+    over = true;
+  });
+  while (!over && progress !== undefined) {
+    const timer = new AbortController();
+    const pause = delay(progressEveryMs, undefined, { signal: timer.signal }).catch(
+      () => undefined,
+    );
+    await Promise.race([end, pause]).finally(() => timer.abort());
+    const [job] = (await qmp.execute('query-jobs')) as Progressing[];
+    if (job !== undefined) progress(job['current-progress'], job['total-progress']);
+  }
+  await end;
+}
+
+type Progressing = { 'current-progress': number; 'total-progress': number };
 
 /** Runs a storage daemon that ends with this process; `use` may ask it for anything. */
 async function withStorageDaemon(

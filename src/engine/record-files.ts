@@ -1,9 +1,10 @@
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hasCode, onDisk, unlinkIfThere, writeDurably } from './durable.ts';
+import { makeDirectory, onDisk, unlinkIfThere } from './durable.ts';
 import type { KeptRecord } from './engine.ts';
 import { checkVolumeId, isVolumeId } from './ids.ts';
+import type { WriteDurably } from './reserve.ts';
 
 /** A record is a few KiB; what is longer than this is not one of ours. */
 const largestBytes = 4 << 20;
@@ -11,15 +12,13 @@ const largestBytes = 4 << 20;
 /** Records of volumes, kept in the pool beside the layers: one small file a volume. */
 export class RecordFiles {
   readonly #directory: string;
+  readonly #write: WriteDurably;
 
   /** Makes the directory in a pool that has none, and removes what was not finished. */
-  constructor(directory: string) {
+  constructor(directory: string, write: WriteDurably) {
     this.#directory = directory;
-    try {
-      mkdirSync(directory, { mode: 0o750 });
-    } catch (error) {
-      if (!hasCode(error, 'EEXIST')) throw error;
-    }
+    this.#write = write;
+    makeDirectory(directory);
     for (const name of readdirSync(directory)) {
       if (name.endsWith('~')) rmSync(join(directory, name), { force: true });
     }
@@ -27,7 +26,7 @@ export class RecordFiles {
 
   async keep(volume: string, text: string): Promise<void> {
     const path = this.#path(volume);
-    await onDisk(path, () => writeDurably(path, text));
+    await onDisk(path, () => this.#write(path, text));
   }
 
   async remove(volume: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:net';
 import { HyperscaleError } from '../errors.ts';
+import { connectionsOf } from './connections.ts';
 import type { GatewayHandle, ProxyHandle, ProxySpec } from './engine.ts';
 import { attachSocketPath, type EngineEnvironment, runPart } from './environment.ts';
 import { type HeldSocket, heldDescriptors } from './held-process.ts';
@@ -37,10 +38,16 @@ class Relay {
 
 export class QemuProxy extends Relay implements ProxyHandle {
   readonly spec: ProxySpec;
+  readonly #pid: number;
 
   constructor(daemon: StorageDaemon, spec: ProxySpec) {
     super(daemon);
     this.spec = spec;
+    this.#pid = daemon.identity.pid;
+  }
+
+  connections(): number {
+    return connectionsOf(this.#pid);
   }
 }
 

@@ -1,4 +1,4 @@
-import { type ImageSource, imageNode } from '../engine/image-source.ts';
+import { type ImageFile, imageNode } from '../engine/image-source.ts';
 import { runQemuImg, type ToolLimits } from '../engine/image-tool.ts';
 import { maxSizeBytes, minSizeBytes, sizeGrainBytes } from '../volume/names.ts';
 import { FileBytes } from './file-bytes.ts';
@@ -9,7 +9,7 @@ import { checkVhd, checkVhdx } from './vhd.ts';
 import { checkVmdk } from './vmdk.ts';
 
 /** What an untrusted file turned out to be. */
-export type ProbedImage = ImageSource & {
+export type ProbedImage = ImageFile & {
   /** What a machine would see of it, bytes. */
   virtualBytes: number;
   /** The same, or a little more, as a volume may have it. */
@@ -88,7 +88,7 @@ function checkSize(bytes: number, most: number): void {
   );
 }
 
-async function infoOf(source: ImageSource, signal: AbortSignal): Promise<Info> {
+async function infoOf(source: ImageFile, signal: AbortSignal): Promise<Info> {
   const args = ['info', '--output=json', imageNode(source)];
   const { status, output, said } = await runQemuImg(args, infoLimits, signal);
   if (status === 0) return JSON.parse(output) as Info;
@@ -118,7 +118,7 @@ function checkInfo(info: Info, path: string): string[] {
 }
 
 /** Reads all tables, so that a file that was cut or garbled is found before it becomes a disk. */
-async function checkTables(source: ImageSource, signal: AbortSignal): Promise<void> {
+async function checkTables(source: ImageFile, signal: AbortSignal): Promise<void> {
   const args = ['check', '--output=json', imageNode(source)];
   const { status, said } = await runQemuImg(args, checkLimits, signal);
   // 3: clusters that nothing refers to, which do no harm.

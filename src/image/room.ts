@@ -1,5 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { HyperscaleError } from '../errors.ts';
+import type { Environment } from '../node/context.ts';
 import { placementLimit } from '../volume/placement.ts';
 
 /** What is known of a pool's space. */
@@ -8,12 +8,21 @@ export type Space = () => Promise<{ totalBytes: number; freeBytes: number }>;
 /** How often the pool is looked at while an image is being written. */
 const lookMs = 500;
 
+type After = Environment['after'];
+
+const byTheClock: After = (milliseconds, callback) => {
+  const timer = setTimeout(callback, milliseconds);
+  return () => clearTimeout(timer);
+};
+
 /** Keeps an import from filling the pool, which volumes need more. */
 export class PoolRoom {
   readonly #space: Space;
+  readonly #after: After;
 
-  constructor(space: Space) {
+  constructor(space: Space, after: After = byTheClock) {
     this.#space = space;
+    this.#after = after;
   }
 
   /** @throws `no-space` when the pool is as full as it may become by what is new to it */
@@ -35,26 +44,28 @@ export class PoolRoom {
   async during<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     await this.look();
     const full = new AbortController();
-    const over = new AbortController();
+    let over = false;
+    let cancel = () => {};
     let reason: unknown;
-    const watch = async () => {
-      while (!over.signal.aborted) {
-        await delay(lookMs, null, { signal: over.signal }).catch(() => null);
-        if (over.signal.aborted) return;
-        await this.look();
-      }
+    const watch = () => {
+      if (over) return;
+      cancel = this.#after(lookMs, () => {
+        this.look()
+          .then(watch)
+          .catch((error: unknown) => {
+            reason = error;
+            full.abort();
+          });
+      });
     };
-    const watching = watch().catch((error: unknown) => {
-      reason = error;
-      full.abort();
-    });
+    watch();
     try {
       return await work(AbortSignal.any([signal, full.signal]));
     } catch (error) {
       throw reason !== undefined && !signal.aborted ? reason : error;
     } finally {
-      over.abort();
-      await watching;
+      over = true;
+      cancel();
     }
   }
 }

@@ -1,6 +1,8 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { lstat, mkdir, readdir, realpath, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { metadataPrefix } from '../api/list-filter.ts';
+import type { ViewAnswer } from '../api/routes/views.ts';
 import type { EndpointAnswer, VolumeAnswer } from '../api/schemas.ts';
 import { runTool } from '../engine/run-tool.ts';
 import { HyperscaleError } from '../errors.ts';
@@ -68,34 +70,28 @@ export async function updateImage({ daemon, body }: Call): Promise<unknown> {
  */
 export async function getVolumePath({ daemon, body }: Call): Promise<unknown> {
   const image = imageIdOf(textField(body, 'image_id'));
-  const { volumes } = await daemon.ask<{ volumes: VolumeAnswer[] }>('GET', '/v1/volumes');
-  const volume = volumes.find((v) => v.metadata[imageKey] === image);
+  const query = new URLSearchParams({ [`${metadataPrefix}${imageKey}`]: image, limit: '1' });
+  const path = `/v1/volumes?${query}`;
+  const { volumes } = await daemon.ask<{ volumes: VolumeAnswer[] }>('GET', path);
+  const [volume] = volumes;
   if (volume === undefined) {
     throw new HyperscaleError('not-found', `no volume holds the image ${image}`, {
       hint: 'It is the hs_image_id that update_image was called with.',
       values: { imageId: image },
     });
   }
-  const path = await freePath(image);
-  const name = `export-${randomBytes(6).toString('hex')}`;
-  const source = { volume: volume.id };
-  // Nothing is written to the clone, so it needs no second copy.
-  const clone = await daemon.ask<VolumeAnswer>('POST', '/v1/volumes', {
-    ...{ name, source, policy: 'Bronze' },
-  });
+  const file = await freePath(image);
+  const views = `/v1/volumes/${volume.id}/views`;
+  // When this process is killed, the daemon takes the view away.
+  const view = await daemon.ask<ViewAnswer>('POST', views, {});
   try {
-    const attachments = `/v1/volumes/${clone.id}/attachments`;
-    const { host, socket, session } = await daemon.ask<EndpointAnswer>('POST', attachments, {});
-    try {
-      const { signal } = new AbortController();
-      await exportToFile({ socket, session }, { path, format: 'raw' }, signal, () => undefined);
-    } finally {
-      await daemon.ask('DELETE', `${attachments}/${host}`);
-    }
+    const { socket, session } = view.endpoint;
+    const { signal } = new AbortController();
+    await exportToFile({ socket, session }, { path: file, format: 'raw' }, signal, () => undefined);
   } finally {
-    await daemon.ask('DELETE', `/v1/volumes/${clone.id}`);
+    await daemon.ask('DELETE', `${views}/${view.id}`);
   }
-  return path;
+  return file;
 }
 
 /** @throws `bad-input` when it could not be part of a file's name */

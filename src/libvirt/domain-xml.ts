@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { HyperscaleError } from '../errors.ts';
 import { type DiskSource, ioAttribute, sourceElement } from './disk-xml.ts';
 import {
@@ -30,6 +31,16 @@ export function domainDisks(xml: string): DomainDisk[] {
     serial: textOf(child(disk, 'serial')),
     source: sourceOf(disk),
   }));
+}
+
+/**
+ * The ids by which the volume of a disk may be known: its serial number, which is ours unless another
+ * program has given it its own (OpenStack's), and the name of the attachment's socket.
+ */
+export function volumeIdsOf({ serial, source }: DomainDisk): string[] {
+  if (source === undefined) return [];
+  const ids = serial === undefined ? [] : [serial];
+  return source.type === 'network' ? [...ids, basename(source.socket, '.sock')] : ids;
 }
 
 /** @throws `bad-input` when the name or the UUID is missing (libvirt always writes both) */

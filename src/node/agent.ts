@@ -145,6 +145,8 @@ export class Agent {
     const worker = this.worker(id);
     const session = environment.randomId();
     const since = environment.now();
+    // What another node has just made may not be known here yet.
+    if (worker.volume === undefined) await this.context.store.readVolume(id);
     mayBeAttachedTo(this.context.nodes(), self.node, worker.volume);
     if (worker.volume?.tail.phase === 'idle') {
       // Nobody serves it: this node would have to, so whether it can is known before it promises.

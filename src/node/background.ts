@@ -1,4 +1,5 @@
 import type { Work } from '../api/service.ts';
+import { compactStep } from '../cluster/compact.ts';
 import { coordinatorOf } from '../cluster/coordinator.ts';
 import { flattenStep } from '../cluster/flatten.ts';
 import { isLeisurely, type Job, jobsFor } from '../cluster/jobs.ts';
@@ -24,6 +25,7 @@ import type { Leisure } from './leisure.ts';
 import { mendCopy } from './mend.ts';
 import { paced } from './scrub-pace.ts';
 import { SharedReaders } from './shared-readers.ts';
+import { ViewKeeper } from './view-keeper.ts';
 import type { VolumeWorker } from './volume-worker.ts';
 import type { WorkList } from './work-list.ts';
 
@@ -53,11 +55,13 @@ export class Background {
   #failures = 0;
   #cancelLook: () => void = () => undefined;
   readonly #readers: SharedReaders;
+  readonly #view: ViewKeeper;
 
   constructor(worker: VolumeWorker, options: BackgroundOptions) {
     this.#worker = worker;
     this.#readers = new SharedReaders(worker.context);
     this.#options = options;
+    this.#view = new ViewKeeper(worker, () => this.kick());
   }
 
   kick(): void {
@@ -68,6 +72,7 @@ export class Background {
 
   end(): void {
     this.#cancelLook();
+    this.#view.end();
     this.#abort.abort();
   }
 
@@ -98,6 +103,7 @@ export class Background {
       const volume = this.#worker.volume;
       if (volume === undefined) return;
       if (await this.#removeWhenGone()) return;
+      if (await this.#view.tidy(this.#options.givenUp())) this.#again = true;
       const dependants = this.#dependants(volume);
       const held = await this.#readers.held(volume, notOffered(volume, context.self.node));
       await syncExports(this.#worker, volume, dependants, held);
@@ -188,6 +194,7 @@ export class Background {
       damageStep(volume, nodes) ??
       repairStep(volume, { nodes, givenUp: this.#options.givenUp(), dependants }) ??
       flattenStep(volume, this.#below(volume), { nodes, newId }) ??
+      compactStep(volume, { nodes, newId }) ??
       mergeStep(volume, { nodes, newId });
     if (step === null) return false;
     if (tidying === null) await this.#worker.change(step.apply);
@@ -266,11 +273,34 @@ export class Background {
           return;
         }
         case 'merge':
-          return buildMerge(this.#worker, job.into, this.#options.workerOf, signal);
+          return this.#merge(job.into, signal, progress);
         case 'delete':
           return this.#delete(job.layers);
       }
     });
+  }
+
+  /** Builds a merge; ends it when the record does not want it any more. */
+  async #merge(
+    into: string,
+    signal: AbortSignal,
+    progress: (done: number, total: number) => void,
+  ): Promise<void> {
+    const worker = this.#worker;
+    const givenUp = new AbortController();
+    const shown = (done: number, total: number) => {
+      progress(done, total);
+      if (worker.volume?.merge?.into !== into) givenUp.abort();
+    };
+    const either = AbortSignal.any([signal, givenUp.signal]);
+    try {
+      await buildMerge(worker, into, this.#options.workerOf, either, shown);
+    } catch (error) {
+      if (!givenUp.signal.aborted) throw error;
+      throw new HyperscaleError('conflict', `the merge into ${into} was given up`, {
+        cause: error,
+      });
+    }
   }
 
   /** Acknowledged writes that an operator went on without are put aside, never deleted. */

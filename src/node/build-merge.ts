@@ -14,6 +14,7 @@ export async function buildMerge(
   into: LayerId,
   workerOf: (id: string) => VolumeWorker,
   signal: AbortSignal,
+  progress: (done: number, total: number) => void,
 ): Promise<void> {
   const { context, id, volume } = worker;
   if (volume?.merge?.into !== into) return;
@@ -32,6 +33,7 @@ export async function buildMerge(
     key,
     top.layer.sizeBytes,
     signal,
+    { rewrite: volume.merge.rewrite === true, progress },
   );
   const made = await context.content.manifest(key, signal);
   const { node } = context.self;

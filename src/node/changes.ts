@@ -2,16 +2,23 @@ import type { ChangeService } from '../api/change-service.ts';
 import { flattenSite } from '../cluster/flatten.ts';
 import { HyperscaleError } from '../errors.ts';
 import { changeMetadata, type MetadataChange, rename, retype } from '../volume/change.ts';
+import { setEpisodePlan } from '../volume/episodes.ts';
 import { cancelFlatten, wishFlatten } from '../volume/flatten.ts';
 import { assertStep } from '../volume/invariants.ts';
 import { layersBelow } from '../volume/lineage.ts';
 import { copiesWanted } from '../volume/policy.ts';
-import type { Policy, Volume } from '../volume/types.ts';
+import type { EpisodePlan, Policy, Volume } from '../volume/types.ts';
 import type { Agent } from './agent.ts';
+import { assertTarget } from './backup-target.ts';
 import { findVolume } from './find-volume.ts';
 import { assertRoomForPolicy } from './room-for-volume.ts';
 
-type Change = { name?: string; policy?: Policy; metadata?: MetadataChange };
+type Change = {
+  name?: string;
+  policy?: Policy;
+  metadata?: MetadataChange;
+  episodes?: EpisodePlan | null;
+};
 
 /** Others may change the record meanwhile. */
 const rounds = 20;
@@ -30,6 +37,7 @@ export class Changes implements ChangeService {
     if (change.policy !== undefined && copiesWanted(change.policy) > copiesWanted(policy)) {
       assertRoomForPolicy(nodes(), change.policy);
     }
+    if (change.episodes != null) assertTarget(nodes(), change.episodes.target);
     for (let round = 0; round < rounds; round += 1) {
       const previous = await store.readVolume(id);
       if (previous === undefined) break;
@@ -72,8 +80,9 @@ export class Changes implements ChangeService {
   }
 }
 
-function changed(volume: Volume, { name, policy, metadata }: Change): Volume {
+function changed(volume: Volume, { episodes, name, policy, metadata }: Change): Volume {
   const renamed = name === undefined ? volume : rename(volume, name);
   const retyped = policy === undefined ? renamed : retype(renamed, policy);
-  return metadata === undefined ? retyped : changeMetadata(retyped, metadata);
+  const noted = metadata === undefined ? retyped : changeMetadata(retyped, metadata);
+  return episodes === undefined ? noted : setEpisodePlan(noted, episodes);
 }

@@ -232,6 +232,7 @@ async function headSpec(
       peers: open.members.filter((m) => m.node !== self.node).map((m) => exportOf(worker, m.node)),
     },
     sessions: volume.attachments.map((a) => a.session),
+    ...(volume.view === undefined ? {} : { readOnly: true as const }),
   };
 }
 

@@ -1,7 +1,9 @@
 import type { BlockDevices } from '../engine/block-devices.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { LayerContent } from '../engine/layer-content.ts';
+import type { PoolUsage } from '../engine/pool-usage.ts';
 import type { Store } from '../store/store.ts';
+import type { PoolLimits } from '../volume/space-room.ts';
 import type { NodeView } from '../volume/types.ts';
 import type { ResizeConsumers } from './consumer-sizes.ts';
 import type { EventLog } from './events.ts';
@@ -38,6 +40,10 @@ export type Context = {
   content: LayerContent;
   /** Block devices of this host; absent where there are none to be had, as in a simulation. */
   blockDevices?: BlockDevices;
+  /** From when on a pool is told to be full; absent: the defaults. */
+  poolLimits?: PoolLimits;
+  /** What the files of this node's pool take; absent in a simulation. */
+  measurePool?: (volumes?: readonly string[]) => Promise<PoolUsage>;
   peers: Peers;
   health: PeerHealth;
   events: EventLog;

@@ -204,19 +204,21 @@ function mustEvict(
     nodes.some((n) => n.name === m.node && n.lease !== null && n.lease.boot !== m.boot);
   const others = layer.members.filter((m) => m.node !== self.node);
   if (others.some((m) => failed.has(m.node) || rebooted(m))) return true;
-  return head.sealed.some(({ layer: id, from, fromBoot }) => {
+  return head.sealed.some(({ layer: id, from, fromBoot, backupPort }) => {
     if (from === null) return false;
+    if (backupPort !== undefined) {
+      const now = [...(below ?? []), ...volume.chain].find((l) => l.id === id)?.restoring;
+      const moved = now !== undefined && (now.node !== from || now.port !== backupPort);
+      if (moved && now.port !== null && nodes.some((n) => n.name === now.node && n.lease)) {
+        return true;
+      }
+    }
     if (!failed.has(from)) {
       const lease = nodes.find((n) => n.name === from)?.lease ?? null;
       return lease !== null && fromBoot !== null && lease.boot !== fromBoot;
     }
     const sealed = [...(below ?? []), ...volume.chain].find((l) => l.id === id);
-    return (
-      sealed !== undefined &&
-      cleanReplicas(sealed).some(
-        (r) => !failed.has(r.node) && nodes.some((n) => n.name === r.node && n.lease !== null),
-      )
-    );
+    return sealed !== undefined && isObtainable(sealed, nodes, failed);
   });
 }
 
@@ -260,14 +262,32 @@ function worthwhileRoll(
     const remote = head.sealed.filter((s) => s.from !== null);
     if (remote.length > 0 && remote.every((s) => cleanOn(s.layer, self.node))) return 'localise';
     if (head.sealed.some((s) => !seen.has(s.layer))) return 'merged';
+    // It is in a copy now, and its backup is served only until nobody reads it any more.
+    const restored = head.sealed
+      .filter((s) => s.backupPort !== undefined)
+      .flatMap((s) => seen.get(s.layer) ?? [])
+      .filter((l) => l.restoring === undefined);
+    if (restored.some((l) => isObtainable(l, nodes, local.failed))) return 'localise';
     // Another record decides of these copies: one that is offered no more waits until it is not read.
-    const offered = (s: HeadState['sealed'][number]) => cleanOn(s.layer, s.from ?? self.node);
+    const offered = (s: HeadState['sealed'][number]) =>
+      s.backupPort !== undefined || cleanOn(s.layer, s.from ?? self.node);
     const shared = new Set(below.map((l) => l.id));
     if (head.sealed.some((s) => shared.has(s.layer) && !offered(s))) return 'merged';
   }
   // Files wait to be deleted until no head can have them open.
   if (volume.garbage.some((g) => g.afterEpoch >= layer.epoch)) return 'merged';
   return null;
+}
+
+/** True while a clean copy lies on a node that is alive. */
+function isObtainable(
+  layer: SealedLayer,
+  nodes: readonly NodeView[],
+  failed: ReadonlySet<NodeName>,
+): boolean {
+  return cleanReplicas(layer).some(
+    (r) => !failed.has(r.node) && nodes.some((n) => n.name === r.node && n.lease !== null),
+  );
 }
 
 /** Why other members would be better than those that there are, or null. */

@@ -4,11 +4,14 @@ import { writerOf } from '../volume/queries.ts';
 import { addSnapshot, findSnapshot, removeSnapshot } from '../volume/snapshots.ts';
 import type { NodeName, Snapshot, Volume, VolumeId } from '../volume/types.ts';
 import type { Agent } from './agent.ts';
+import { withDeadline } from './deadline.ts';
 import { GroupSeal, longestHoldMs, type NewSnapshot } from './group-seal.ts';
 
 /** A node has this long for a step; a hold ends by itself anyway. */
 const readyTimeoutMs = 12_000;
 const stepTimeoutMs = 5_000;
+/** All of it takes less than this, whether or not the one who asked is heard of again. */
+const rollTimeoutMs = 2 * readyTimeoutMs;
 
 /** `heldMs`: how long writes were held at most, milliseconds. */
 export type GroupSnapshot = { volumes: Volume[]; snapshots: Snapshot[]; heldMs: number };
@@ -169,9 +172,11 @@ export class GroupSeals {
     const over = () => {
       if (this.#seals.get(volume) === seal) this.#seals.delete(volume);
     };
-    this.#agent
-      .worker(volume)
-      .roll({ reason: 'seal', group: seal }, AbortSignal.timeout(readyTimeoutMs * 2))
+    const { environment } = this.#agent.context;
+    const worker = this.#agent.worker(volume);
+    withDeadline(environment, rollTimeoutMs, (signal) =>
+      worker.roll({ reason: 'seal', group: seal }, signal),
+    )
       .then(() => seal.done(false))
       .catch((error: unknown) => seal.fail(error))
       .finally(over);

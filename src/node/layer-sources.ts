@@ -29,10 +29,31 @@ export async function findSources(worker: VolumeWorker, volume: Volume): Promise
       if (replicaOn(layer, worker.context.self.node)?.state === 'clean') {
         return { layer: key, local: true, peers: [] };
       }
+      if (layer.restoring !== undefined) return backupSource(worker, home, layer, key);
       const from = await serveFromPeer(worker, home, layer, key);
       return { layer: key, local: false, peers: [exportOf(worker, from)] };
     }),
   );
+}
+
+/** What is not in a copy yet is read from the backup. */
+function backupSource(
+  worker: VolumeWorker,
+  volume: Volume,
+  { restoring }: SealedLayer,
+  layer: LayerKey,
+): LayerSource {
+  const node = restoring?.node ?? '';
+  const isUp = worker.context.nodes().some((n) => n.name === node && n.lease !== null);
+  if (restoring == null || restoring.port === null || !isUp) {
+    throw new HyperscaleError(
+      'unavailable',
+      `${volume.name} is being restored on ${node}, which ${isUp ? 'is not ready to serve it' : 'is down'}`,
+      { hint: 'Nothing to do if another node has the target: it takes over.' },
+    );
+  }
+  const peer = { ...exportOf(worker, node), port: restoring.port };
+  return { layer, local: false, peers: [peer], fromBackup: true };
 }
 
 async function serveFromPeer(

@@ -10,6 +10,7 @@ import type {
   PeerService,
   Work,
 } from '../api/service.ts';
+import type { PoolMeasureHere } from '../api/space-service.ts';
 import type { Inspection } from '../cluster/fsck-types.ts';
 import { Serial } from '../engine/serial.ts';
 import { HyperscaleError } from '../errors.ts';
@@ -25,7 +26,9 @@ import { GroupSeals } from './group-snapshot.ts';
 import { inspectHere } from './inspect.ts';
 import { quarantineHere } from './inspect-quarantine.ts';
 import { makeLayer } from './make-layer.ts';
+import { connectionsHere } from './revert.ts';
 import { settleSession } from './sessions.ts';
+import { measureHere } from './space.ts';
 import { verifyOwnCopy } from './verify-copy.ts';
 
 /** At most this much of a layer in one answer. */
@@ -163,6 +166,11 @@ export class PeerCalls implements PeerService {
     return this.#within(endpointTimeoutMs, (signal) => worker.roll(wish, signal));
   }
 
+  async connections({ volume }: { volume: string }): Promise<{ connections: number }> {
+    this.#mustExist(volume);
+    return { connections: connectionsHere(this.#agent.worker(volume)) };
+  }
+
   resizeConsumers({ volume }: { volume: string }): Promise<Consumer[]> {
     this.#mustExist(volume);
     return this.#agent.consumers.tell(volume);
@@ -176,6 +184,10 @@ export class PeerCalls implements PeerService {
 
   inspect(request: { volume?: string }): Promise<Inspection> {
     return inspectHere(this.#agent, request.volume);
+  }
+
+  measurePool(request: { volumes?: string[] }): Promise<PoolMeasureHere> {
+    return measureHere(this.#context, request);
   }
 
   async quarantine(request: { path: string }): Promise<{ path: string | null }> {

@@ -5,9 +5,10 @@ import type { RetiredPool, Retirement } from '../store/retirement.ts';
 import { detach } from '../volume/attach.ts';
 import { beginFencing } from '../volume/fence.ts';
 import { unsealedLayer } from '../volume/queries.ts';
-import { isNamed, retirePool } from '../volume/retire.ts';
+import { isNamed, retirePool, stopWaiting } from '../volume/retire.ts';
 import { abandonOpening } from '../volume/roll.ts';
 import type { NodeView, Volume } from '../volume/types.ts';
+import { endView, viewHost } from '../volume/view.ts';
 import type { Agent } from './agent.ts';
 import { forceVolume } from './force.ts';
 
@@ -19,7 +20,7 @@ const lookAgainMs = 500;
 /** What the removal of a node would mean now. @throws `not-found`, `not-allowed` when it is up */
 export function removalOf(agent: Agent, name: string, retirement: Retirement): Removal {
   const node = theNode(agent, name, retirement);
-  const named = volumesOf(agent).filter((v) => isNamed(v, placeOf(node)));
+  const named = volumesOf(agent).filter((v) => v.view === undefined && isNamed(v, placeOf(node)));
   const losses = named.flatMap((volume) => {
     const step = retireStep(volume, placeOf(node), agent.context.nodes());
     return step.kind === 'lossy' ? [{ volume: volume.name, why: step.why }] : [];
@@ -128,6 +129,11 @@ async function clearOne(
   const { store } = agent.context;
   const cached = store.volume(id)?.value;
   if (cached === undefined || !isNamed(cached, gone)) return null;
+  if (viewHost(cached) === gone.node) {
+    // Nothing in it is anybody's: nobody waits for what it has there.
+    await agent.worker(id).change((v) => stopWaiting(endView(v), gone.pool));
+    return null;
+  }
   const volume = (await store.readVolume(id))?.value;
   if (volume === undefined) return null;
   const step = retireStep(volume, gone, agent.context.nodes());

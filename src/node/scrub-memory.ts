@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeDurably } from '../engine/durable.ts';
+import type { WriteDurably } from '../engine/reserve.ts';
 import type { Scrubbed } from './scrub-plan.ts';
 
 /** Where a node remembers when it last read each of its copies. */
@@ -12,7 +13,7 @@ export interface ScrubMemory {
 }
 
 /** In the pool, because it is about the copies there: one line for each of them. */
-export function scrubMemoryIn(pool: string): ScrubMemory {
+export function scrubMemoryIn(pool: string, writes: WriteDurably = writeDurably): ScrubMemory {
   const path = join(pool, 'scrub-times.json');
   return {
     async read() {
@@ -24,7 +25,7 @@ export function scrubMemoryIn(pool: string): ScrubMemory {
         return null;
       }
     },
-    write: (scrubbed) => writeDurably(path, `${JSON.stringify(scrubbed)}\n`),
+    write: (scrubbed) => writes(path, `${JSON.stringify(scrubbed)}\n`),
   };
 }
 

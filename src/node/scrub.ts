@@ -103,8 +103,8 @@ export class Scrub {
     const { self, environment } = context;
     const { signal } = this.#stop;
     const worker = this.#agent.worker(volume);
-    // Its own reading is in the list as well.
-    const isBusy = () => work.list().length > 1;
+    // Its own reading is in the list as well. A backup may take days, and is slowed down like this.
+    const isBusy = () => work.list().filter((w) => w.kind !== 'backup').length > 1;
     const pace = paced(environment, this.#options.bytesPerSecond, isBusy, signal);
     const found = await hashOwnCopy(worker, layer, work, signal, pace);
     const now = worker.volume && sealedLayer(worker.volume, layer.id);

@@ -1,7 +1,9 @@
+import type { BackupService } from '../api/backup-service.ts';
 import type { ChangeService } from '../api/change-service.ts';
 import type { DeviceService } from '../api/device-service.ts';
 import type { ImageService } from '../api/image-service.ts';
 import type { OperatorService } from '../api/operator-service.ts';
+import type { RestoreService } from '../api/restore-service.ts';
 import type {
   Endpoint,
   Extended,
@@ -11,6 +13,7 @@ import type {
   Work,
 } from '../api/service.ts';
 import type { SnapshotService } from '../api/snapshot-service.ts';
+import type { ViewService } from '../api/view-service.ts';
 import type { Verification } from '../cluster/verify.ts';
 import { HyperscaleError } from '../errors.ts';
 import type { Recovery } from '../recovery/recovery.ts';
@@ -42,7 +45,9 @@ import { Operator } from './operator.ts';
 import { PeerCalls } from './peer-calls.ts';
 import { assertRoomForVolume } from './room-for-volume.ts';
 import { Snapshots } from './snapshots.ts';
+import { Space } from './space.ts';
 import { checksumsRecorded, verifyVolume } from './verify.ts';
+import { Views } from './views.ts';
 
 /** What one node's daemon does for the API. */
 export class Service implements NodeService {
@@ -51,7 +56,9 @@ export class Service implements NodeService {
   readonly operator: OperatorService;
   readonly devices: DeviceService;
   readonly snapshots: SnapshotService;
+  readonly views: ViewService;
   readonly changes: ChangeService;
+  readonly space: Space;
   readonly peer: PeerService;
   readonly recovery: Recovery | null;
   /** Set by the daemon, which knows this node's libvirt. */
@@ -59,6 +66,8 @@ export class Service implements NodeService {
   vms: VmDisks | null = null;
   /** Set by the daemon, which knows this node's pool. */
   images: ImageService | null = null;
+  restores: RestoreService | null = null;
+  backups: BackupService | null = null;
   readonly #agent: Agent;
   readonly #context: Context;
 
@@ -77,7 +86,9 @@ export class Service implements NodeService {
     this.#newVolumeId = newVolumeId;
     this.devices = new HostDevices(agent);
     this.snapshots = new Snapshots(agent, this.peer, newVolumeId);
+    this.views = new Views(agent, newVolumeId);
     this.changes = new Changes(agent);
+    this.space = new Space(agent, agent.context.poolLimits);
     this.operator = new Operator(agent, retirement);
     this.#retirement = retirement;
     this.recovery = recovery;
@@ -95,6 +106,10 @@ export class Service implements NodeService {
   quarantine(): string | null {
     // Until what runs here is adopted, nothing may be started beside it.
     return this.#context.store.quarantine() ?? (this.#agent.started ? null : 'work begins now');
+  }
+
+  clusterId(): string {
+    return this.#context.store.clusterId();
   }
 
   nodes(): NodeView[] {

@@ -8,17 +8,13 @@ import { assertRecord, assertStep } from '../volume/invariants.ts';
 import { changedLimits, type LimitsChange, policyLimits } from '../volume/limits.ts';
 import { snapshotsOf } from '../volume/marks.ts';
 import { checkVolumeSize } from '../volume/names.ts';
-import {
-  addSnapshot,
-  findSnapshot,
-  protectSnapshot,
-  removeSnapshot,
-  revertTo,
-} from '../volume/snapshots.ts';
+import { addSnapshot, findSnapshot, protectSnapshot, removeSnapshot } from '../volume/snapshots.ts';
 import type { Policy, Snapshot, Volume } from '../volume/types.ts';
+import { isViewOf, viewHost } from '../volume/view.ts';
 import type { Agent } from './agent.ts';
 import { findVolume } from './find-volume.ts';
 import { snapshotGroup } from './group-snapshot.ts';
+import { revert } from './revert.ts';
 import { assertRoomForVolume } from './room-for-volume.ts';
 import { atSealedPoint } from './sealed-point.ts';
 
@@ -84,6 +80,7 @@ export class Snapshots implements SnapshotService {
   async remove(idOrName: string, snapshot: string): Promise<Volume> {
     const value = await this.#newest(idOrName);
     const found = snapshotsOf(value).find((s) => s.name === snapshot || s.id === snapshot);
+    if (found !== undefined) await this.#mustNotBeAttached(value, found);
     const worker = this.#agent.worker(value.id);
     const volume = await worker.change((v) => removeSnapshot(v, found?.id ?? snapshot));
     if (found !== undefined) {
@@ -96,6 +93,27 @@ export class Snapshots implements SnapshotService {
     return volume;
   }
 
+  /**
+   * For people: what is attached in the moment of the delete goes on showing what it shows.
+   * @throws `in-use`
+   */
+  async #mustNotBeAttached(volume: Volume, { id, name }: Snapshot): Promise<void> {
+    const { store } = this.#agent.context;
+    for (const { value } of store.volumes()) {
+      if (!isViewOf(value, { volume: volume.id, snapshot: id })) continue;
+      const host = viewHost((await store.readVolume(value.id))?.value ?? value);
+      if (host === undefined) continue;
+      throw new HyperscaleError(
+        'in-use',
+        `snapshot ${name} of ${volume.name} is attached on ${host}`,
+        {
+          hint: `Detach it first: hscli snapshot detach ${volume.name}@${name} --node ${host}`,
+          values: { volume: volume.id, snapshot: id, hosts: [host] },
+        },
+      );
+    }
+  }
+
   async protect(idOrName: string, snapshot: string, isProtected: boolean): Promise<Volume> {
     const value = await this.#newest(idOrName);
     return this.#agent
@@ -103,10 +121,10 @@ export class Snapshots implements SnapshotService {
       .change((v) => protectSnapshot(v, findSnapshot(v, snapshot).id, isProtected));
   }
 
-  async revert(idOrName: string, snapshot: string): Promise<Volume> {
+  async revert(idOrName: string, snapshot: string, signal: AbortSignal): Promise<Volume> {
     const value = await this.#newest(idOrName);
-    const worker = this.#agent.worker(value.id);
-    const volume = await worker.change((v) => revertTo(v, findSnapshot(v, snapshot).id));
+    const { id } = findSnapshot(value, snapshot);
+    const volume = await revert(this.#agent, value, id, signal);
     this.#tell('volume.reverted', volume, `Volume ${volume.name} is what it was at ${snapshot}.`);
     return volume;
   }

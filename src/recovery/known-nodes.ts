@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeDurably } from '../engine/durable.ts';
+import type { WriteDurably } from '../engine/reserve.ts';
 import { Serial } from '../engine/serial.ts';
 import { errorText } from '../errors.ts';
 import type { Log } from '../node/context.ts';
@@ -49,6 +50,7 @@ export async function keepKnownNodes(
   pool: string,
   store: Store & { retirement: Retirement },
   log: Log,
+  write: WriteDurably = writeDurably,
 ): Promise<{ current(): KnownNodes; stop(): void }> {
   const before = await readKnownNodes(pool);
   const nodes = new Map(before.nodes.map((n) => [n.name, n]));
@@ -65,7 +67,7 @@ export async function keepKnownNodes(
   const save = async () => {
     const text = `${JSON.stringify(current(), null, 1)}\n`;
     if (text === saved) return;
-    await writeDurably(pathIn(pool), text);
+    await write(pathIn(pool), text);
     saved = text;
   };
   const attempt = () => {

@@ -69,7 +69,7 @@ function foreignPool(known: NodeRecord, record: NodeRecord): HyperscaleError {
     'foreign-pool',
     `node ${record.name} is recorded with pool ${known.pool}, but this pool is ${record.pool}`,
     {
-      hint: 'mount the pool that this node had, or give the node another name',
+      hint: `Mount the pool that this node had. If that disk is gone for good, take it out first, on another node: hscli node remove ${record.name}`,
       values: { node: record.name, recorded: known.pool, found: record.pool },
     },
   );

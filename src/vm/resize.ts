@@ -6,7 +6,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Consumer } from '../api/service.ts';
 import { errorText, HyperscaleError, isHyperscaleError } from '../errors.ts';
-import { domainDisks, domainIdentity } from '../libvirt/domain-xml.ts';
+import { domainDisks, domainIdentity, volumeIdsOf } from '../libvirt/domain-xml.ts';
 import { libvirtSaid, type Virsh } from '../libvirt/virsh.ts';
 import { attribute, child, childrenNamed, nameOf, parseXml } from '../libvirt/xml.ts';
 import type { ResizeConsumers } from '../node/consumer-sizes.ts';
@@ -133,12 +133,12 @@ export class GuestDisks {
   }
 }
 
-/** The disks of these domains that are the volume: its id is their serial number. */
+/** The disks of these domains that are the volume. */
 export function usersOf(domains: readonly string[], volume: VolumeId): Using[] {
   return domains.flatMap((xml) => {
     const { uuid, name: domain } = domainIdentity(xml);
     const devices = devicesOf(xml);
-    const disks = domainDisks(xml).filter((d) => d.serial === volume && d.source !== undefined);
+    const disks = domainDisks(xml).filter((disk) => volumeIdsOf(disk).includes(volume));
     return disks.map(({ target }) => ({
       uuid,
       domain,

@@ -1,6 +1,6 @@
 /** Which disks of ours stopped a guest, as libvirt tells. */
 import { isHyperscaleError } from '../errors.ts';
-import { domainDisks, domainIdentity } from '../libvirt/domain-xml.ts';
+import { domainDisks, domainIdentity, volumeIdsOf } from '../libvirt/domain-xml.ts';
 import type { Virsh } from '../libvirt/virsh.ts';
 import type { Volume, VolumeId } from '../volume/types.ts';
 import { failedDisks, stoppedByError } from './stopped-guest.ts';
@@ -32,9 +32,11 @@ export async function stoppedGuest(asks: Asks, domain: string): Promise<StoppedG
     const errors = failedDisks(await ask('domblkerror'));
     // Asked once more, now that the errors are known: what somebody paused stays paused.
     if (!(await isStopped(asks, domain, errors.length > 0))) return null;
-    const disks = domainDisks(xml).flatMap(({ target, serial, source }) => {
-      const known =
-        source === undefined || serial === undefined ? undefined : asks.attached(serial);
+    const disks = domainDisks(xml).flatMap((disk) => {
+      const { target } = disk;
+      const known = volumeIdsOf(disk)
+        .map((id) => asks.attached(id))
+        .find((v) => v !== undefined);
       const error = errors.find((e) => e.target === target)?.error;
       const failed = errors.length === 0 || error !== undefined;
       return known === undefined || !failed ? [] : [{ target, volume: known, error: error ?? '?' }];

@@ -1,5 +1,6 @@
 /** Carries out what an operator agreed to lose (accept-loss-plan.ts). */
 import type { LossPlan } from './accept-loss-plan.ts';
+import { snapshotsOf, withMarks } from './marks.ts';
 import { abandonMerge } from './merge.ts';
 import { unsealedLayer } from './queries.ts';
 import { refuse } from './refuse.ts';
@@ -18,7 +19,7 @@ import type {
 export type Decision = Pick<AcceptedLoss, 'at' | 'by' | 'node' | 'text'>;
 
 /**
- * Carries a plan out. The volume is idle afterwards, without attachments: a consumer that has seen
+ * Carries a plan out. Snapshots that end at what is given up go with it. The volume is idle afterwards, without attachments: a consumer that has seen
  * newer data must be started anew. Copies of what is given up are put aside by their holders; copies
  * that may be better than a believed one are `unverified`, and are mended to equal it.
  * @throws `conflict` when the open layer is concerned and `decision.node` has not begun to fence.
@@ -48,7 +49,7 @@ export function acceptLoss(volume: Volume, plan: LossPlan, decision: Decision): 
     believed: plan.believed.map(({ layer, epoch, node }) => ({ layer, epoch, node })),
     dropped: plan.dropped.map(({ layer, epoch }) => ({ layer, epoch })),
   };
-  return {
+  const decided: Volume = {
     ...settled,
     epoch: nextEpoch(settled),
     attachments: [],
@@ -57,6 +58,12 @@ export function acceptLoss(volume: Volume, plan: LossPlan, decision: Decision): 
     garbage: [...settled.garbage, ...putAside, ...abandoned],
     losses: [...(settled.losses ?? []), loss],
   };
+  return withMarks(decided, {
+    snapshots: snapshotsOf(settled).filter((s) => s.layer === null || !gone.has(s.layer)),
+    loose: (settled.loose ?? []).filter((id) => !gone.has(id)),
+    // What the layers hold now may be other than what backups were made from: they are no base any more.
+    episodes: [],
+  });
 }
 
 /** The believed copy decides; what was proven equal to another content is in doubt now. */

@@ -19,6 +19,9 @@ export function attach(volume: Volume, attachment: Attachment): Volume {
     });
   }
   const known = attachmentOn(volume, attachment.host);
+  if (volume.view !== undefined && known?.boot !== attachment.boot) {
+    refuse(volume, 'attach', 'it was shown to one host, and that is over');
+  }
   if (known?.boot === attachment.boot) {
     if (known.standInFor === undefined) return volume;
     // Now there is a consumer as well.

@@ -19,10 +19,15 @@ export type ClonePoint = { parent: Parent | null; sizeBytes: number };
 
 /**
  * The point of a snapshot, or without one of what is sealed now.
+ * @param mostLayers there are to be fewer below it.
  * @throws `not-found`, `conflict` while it is not settled what is sealed, `not-allowed` when chains
  *   of clones would become too long.
  */
-export function clonePoint(volume: Volume, snapshot: string | null): ClonePoint {
+export function clonePoint(
+  volume: Volume,
+  snapshot: string | null,
+  mostLayers = maxLayersForSeal,
+): ClonePoint {
   const { phase } = volume.tail;
   const top = volume.chain.at(-1);
   if (snapshot === null && phase !== 'idle' && phase !== 'open') {
@@ -38,13 +43,13 @@ export function clonePoint(volume: Volume, snapshot: string | null): ClonePoint 
   const at = volume.chain[place];
   if (at === undefined) return refuse(volume, 'clone', `layer ${layer} is not sealed`);
   const layers = (volume.parent?.layers ?? 0) + place + 1;
-  if (layers >= maxLayersForSeal) {
+  if (layers >= mostLayers) {
     throw new HyperscaleError(
       'not-allowed',
-      `a clone of volume ${volume.name} would begin on ${layers} layers, and fewer than ${maxLayersForSeal} are allowed`,
+      `a clone of volume ${volume.name} would begin on ${layers} layers, and fewer than ${mostLayers} are allowed`,
       {
         hint: `Shorten what is below it: hscli volume flatten ${volume.name}, or delete snapshots.`,
-        values: { volume: volume.id, layers, limit: maxLayersForSeal },
+        values: { volume: volume.id, layers, limit: mostLayers },
       },
     );
   }

@@ -54,7 +54,8 @@ export function markDeleted(volume: Volume): Volume {
     garbage: [...settled.garbage, ...sealed, ...unsealed.map(discarded)],
     tail: kept === 0 ? { phase: 'deleting' } : { phase: 'idle' },
   };
-  const { flatten: _, importing, ...marked } = withMarks(deleted, { loose: [] });
+  const bare = withMarks(deleted, { loose: [], episodes: [] });
+  const { flatten: _, episodePlan: __, importing, ...marked } = bare;
   if (importing !== undefined) {
     const { layer, node, pool } = importing;
     const holders = [{ node, pool }];

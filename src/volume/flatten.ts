@@ -6,7 +6,7 @@
 
 import { HyperscaleError } from '../errors.ts';
 import { withState } from './copies.ts';
-import { clonesOf, snapshotsOf, withMarks } from './marks.ts';
+import { clonesOf, episodesOf, snapshotsOf, withMarks } from './marks.ts';
 import { abandonMerge } from './merge.ts';
 import { cleanReplicas, isDeletable } from './queries.ts';
 import { refuse } from './refuse.ts';
@@ -94,6 +94,9 @@ export function completeFlatten(volume: Volume): Volume {
   const snapshots = snapshotsOf(volume).map((s) =>
     s.layer === null ? { ...s, layer: layer.id } : s,
   );
+  const episodes = episodesOf(volume).map((e) =>
+    e.layer === null ? { ...e, layer: layer.id } : e,
+  );
   return withMarks(
     {
       ...rest,
@@ -105,7 +108,7 @@ export function completeFlatten(volume: Volume): Volume {
         afterEpoch: volume.tail.phase === 'opening' ? volume.epoch - 1 : volume.epoch,
       },
     },
-    { snapshots },
+    { snapshots, episodes },
   );
 }
 

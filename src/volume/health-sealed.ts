@@ -1,6 +1,6 @@
 import { counted, listed, percent } from './health-text.ts';
 import { type Finding, progressOf, type ReportContext, type WorkView } from './health-types.ts';
-import type { Replica, SealedLayer } from './types.ts';
+import type { Replica, Restoring, SealedLayer } from './types.ts';
 
 /** What a sealed layer lacks: at most one finding. */
 export function sealedFindings(
@@ -14,6 +14,7 @@ export function sealedFindings(
   if (clean.length >= wanted) {
     return [];
   }
+  if (layer.restoring !== undefined) return [restoringFinding(context, layer.restoring, number)];
   const mends = context.work.filter((item) => item.kind === 'mend' && item.layer === layer.id);
   const nodes = clean.map((replica) => replica.node);
   const what =
@@ -30,6 +31,27 @@ export function sealedFindings(
       progress: progressOf(mends),
     },
   ];
+}
+
+/** Whoever reads it waits for the backup, or for a node that can read it. */
+function restoringFinding(context: ReportContext, restoring: Restoring, number: number): Finding {
+  const { node, problem: trouble } = restoring;
+  const away = context.problem(restoring);
+  const served = away === null && trouble === undefined;
+  const work = context.work.filter((item) => item.kind === 'restore');
+  const progress = progressOf(work);
+  return {
+    severity: served ? 'at-risk' : 'unavailable',
+    what: `Layer ${number} is being restored from a backup on ${node}${percent(progress)}.`,
+    why:
+      away !== null
+        ? `${node} ${away}.`
+        : `${trouble ?? 'What is not here yet is read from the backup, and lies nowhere else'}.`,
+    action: served
+      ? 'Nothing to do; delete the volume to give it up.'
+      : 'It is tried again, or another node that has the target takes it over.',
+    progress,
+  };
 }
 
 function reasons(

@@ -57,7 +57,7 @@ export type VolumeReport = {
 /** What a report needs to know of background work; `node` is where it runs. */
 export type WorkView = {
   volume: string;
-  kind: 'mend' | 'manifest' | 'merge' | 'delete' | 'verify' | 'import';
+  kind: 'mend' | 'manifest' | 'merge' | 'delete' | 'verify' | 'import' | 'restore' | 'backup';
   layer: string;
   from: string | null;
   doneBytes: number;

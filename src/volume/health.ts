@@ -1,3 +1,4 @@
+import { runsToCompact } from './compact.ts';
 import { belowFindings } from './health-below.ts';
 import { damageFindings } from './health-damage.ts';
 import { sealedFindings } from './health-sealed.ts';
@@ -104,6 +105,9 @@ function summaryOf(
       ? 'The volume is being deleted.'
       : `The volume is being deleted; files remain on ${listed(holders)}.`;
   }
+  if (volume.importing !== undefined) {
+    return `It is being made on ${volume.importing.node}; nobody can use it yet.`;
+  }
   const [worst] = findings;
   if (worst !== undefined) {
     const more = findings.length - 1;
@@ -181,6 +185,8 @@ function workOf(
     verify: (item: WorkView) => `The copy of ${numberOf(item.layer)} is being read and checked`,
     delete: (item: WorkView) => `Files of ${numberOf(item.layer)} are being deleted`,
     import: () => 'A file is being imported',
+    restore: () => 'A backup is being restored',
+    backup: () => 'A backup is being written or verified',
   };
   const lines = work.map((item) => {
     const progress = progressOf([item]);
@@ -195,6 +201,14 @@ function workOf(
     const { layers, builder } = volume.merge;
     lines.push({
       what: `${counted(layers.length, 'layer', 'layers')} are merged by ${builder}.`,
+      progress: null,
+    });
+  }
+  const left = volume.merge === null ? runsToCompact(volume).length : 0;
+  if (left > 0) {
+    const runs = counted(left, 'run of layers is', 'runs of layers are');
+    lines.push({
+      what: `${runs} to be written anew, where there is room and all copies are whole.`,
       progress: null,
     });
   }

@@ -1,26 +1,28 @@
 /**
- * Images and adopted volumes: a record whose first layer is made of a file. The record comes first, so
+ * Images, adopted and restored volumes: a record whose first layer is made of a file or a backup. The record comes first, so
  * that its name is taken and a deletion knows of the layer; nobody can use it before it is complete.
  */
 import { createVolume } from './create.ts';
 import { flattenedEpoch } from './flatten.ts';
 import { refuse } from './refuse.ts';
-import type { ImportedFile, LayerId, NodeName, PoolId, Volume } from './types.ts';
+import type { ImportedFile, LayerId, NodeName, PoolId, RestoredFrom, Volume } from './types.ts';
 
 /** The epoch of the layer that an import makes. */
 export const importedEpoch = flattenedEpoch;
 
+/** What a record is made of. */
+export type ImportOrigin = { file: ImportedFile } | { restoredFrom: RestoredFrom };
+
 /** The record of what is being imported on a node. */
 export function beginImport(
-  request: Parameters<typeof createVolume>[0] & { file: ImportedFile; as: 'image' | 'volume' },
+  request: Parameters<typeof createVolume>[0] & ImportOrigin & { as: 'image' | 'volume' },
   importing: { node: NodeName; pool: PoolId; layer: LayerId },
 ): Volume {
-  const { file, as, ...wanted } = request;
+  const { as, ...wanted } = request;
   return {
     ...createVolume(wanted),
     epoch: importedEpoch,
     ...(as === 'image' ? { role: 'image' } : {}),
-    file,
     importing,
   };
 }

@@ -33,7 +33,7 @@ export function assertRecord(volume: Volume): void {
   for (const layer of volume.chain) {
     rule(
       volume,
-      cleanReplicas(layer).length > 0,
+      cleanReplicas(layer).length > 0 || (layer.restoring !== undefined && layer.manifest === null),
       `layer ${layer.epoch} has no clean copy (rule 7)`,
     );
     const nodes = layer.replicas.map((r) => r.node);
@@ -144,7 +144,8 @@ function assertSealedKept(before: Volume, after: Volume): void {
       after,
       kept.epoch === layer.epoch &&
         kept.sizeBytes === layer.sizeBytes &&
-        kept.authority === layer.authority &&
+        (kept.authority === layer.authority || layer.restoring !== undefined) &&
+        (kept.restoring === undefined || layer.restoring !== undefined) &&
         (layer.manifest === null || kept.manifest === layer.manifest),
       `sealed layer ${layer.epoch} changed (rule 4)`,
     );

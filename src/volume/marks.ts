@@ -1,8 +1,12 @@
 /** What snapshots and clones mean for the layers of the record that they are noted in. */
-import type { Clone, LayerId, SealedLayer, Snapshot, Volume } from './types.ts';
+import type { Clone, Episode, LayerId, SealedLayer, Snapshot, Volume } from './types.ts';
 
 export function snapshotsOf(volume: Volume): readonly Snapshot[] {
   return volume.snapshots ?? [];
+}
+
+export function episodesOf(volume: Volume): readonly Episode[] {
+  return volume.episodes ?? [];
 }
 
 export function clonesOf(volume: Volume): readonly Clone[] {
@@ -24,14 +28,15 @@ export function sharedUpTo(volume: Volume): number {
   return Math.max(-1, ...clonesOf(volume).map((c) => placeOf(volume, c.layer)));
 }
 
-/** Layers that a snapshot ends at. */
+/** Layers that a snapshot or an episode ends at. */
 export function markedLayers(volume: Volume): ReadonlySet<LayerId> {
-  return new Set(snapshotsOf(volume).flatMap((s) => s.layer ?? []));
+  const marks = [...snapshotsOf(volume), ...episodesOf(volume)];
+  return new Set(marks.flatMap((mark) => mark.layer ?? []));
 }
 
 /**
  * Runs of layers that may be merged, oldest first: those that clones see never are (rule 4), and a
- * snapshot ends at the last layer of a run.
+ * snapshot or an episode ends at the last layer of a run.
  */
 export function mergeableRuns(volume: Volume): SealedLayer[][] {
   const marked = markedLayers(volume);
@@ -60,12 +65,18 @@ export function isTooLong(volume: Volume): boolean {
 /** The record with these lists, and without those that are empty. */
 export function withMarks(
   volume: Volume,
-  marks: { snapshots?: readonly Snapshot[]; clones?: readonly Clone[]; loose?: readonly LayerId[] },
+  marks: {
+    snapshots?: readonly Snapshot[];
+    episodes?: readonly Episode[];
+    clones?: readonly Clone[];
+    loose?: readonly LayerId[];
+  },
 ): Volume {
-  const { snapshots, clones, loose, ...rest } = { ...volume, ...marks };
+  const { snapshots, episodes, clones, loose, ...rest } = { ...volume, ...marks };
   return {
     ...rest,
     ...(snapshots === undefined || snapshots.length === 0 ? {} : { snapshots: [...snapshots] }),
+    ...(episodes === undefined || episodes.length === 0 ? {} : { episodes: [...episodes] }),
     ...(clones === undefined || clones.length === 0 ? {} : { clones: [...clones] }),
     ...(loose === undefined || loose.length === 0 ? {} : { loose: [...loose] }),
   };

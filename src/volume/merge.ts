@@ -5,24 +5,29 @@
 
 import { withState } from './copies.ts';
 import { soundReplicas } from './damage.ts';
-import { loosened, mergeableRuns, snapshotsOf, withMarks } from './marks.ts';
+import { episodesOf, loosened, mergeableRuns, snapshotsOf, withMarks } from './marks.ts';
 import { copiesWanted } from './policy.ts';
 import { cleanReplicas, mergedEpoch, replicaOn } from './queries.ts';
 import { refuse } from './refuse.ts';
 import type { Garbage, LayerId, Merge, NodeName, PoolId, Volume } from './types.ts';
 
-/** Begins to merge `layers` (adjacent, oldest first) on a node that holds clean copies of all. */
+/**
+ * Begins to merge `layers` (adjacent, oldest first) on a node that holds clean copies of all.
+ * @param how `rewrite` as part of a compact, which writes one layer anew too.
+ */
 export function beginMerge(
   volume: Volume,
   layers: readonly LayerId[],
   into: LayerId,
   builder: { node: NodeName; pool: PoolId },
+  how: 'shorten' | 'rewrite' = 'shorten',
 ): Volume {
   if (volume.merge !== null) refuse(volume, 'merge', 'another merge is under way');
   if (volume.tail.phase === 'deleting') refuse(volume, 'merge', 'it is being deleted');
   const first = volume.chain.findIndex((l) => l.id === layers[0]);
   const run = first < 0 ? [] : volume.chain.slice(first, first + layers.length);
-  if (run.length < 2 || run.some((l, i) => l.id !== layers[i])) {
+  const least = how === 'rewrite' ? 1 : 2;
+  if (run.length < least || run.some((l, i) => l.id !== layers[i])) {
     refuse(volume, 'merge', 'the layers are not adjacent');
   }
   if (!mergeableRuns(volume).some((r) => run.every((l) => r.includes(l)))) {
@@ -37,6 +42,7 @@ export function beginMerge(
     ...volume,
     merge: {
       layers: [...layers],
+      ...(how === 'rewrite' ? { rewrite: true as const } : {}),
       into,
       builder: builder.node,
       manifest: null,
@@ -120,14 +126,24 @@ export function completeMerge(volume: Volume, into: LayerId): Volume {
     chain: [...volume.chain.slice(0, at), merged, ...volume.chain.slice(at + run.length)],
     merge: null,
     garbage: [...volume.garbage, ...garbage],
+    ...(volume.compact !== undefined && merge.rewrite === true
+      ? { compact: { ...volume.compact, done: [...stillDone(volume, run), into] } }
+      : {}),
   };
   const ids = new Set(run.map((l) => l.id));
   const wasLoose = volume.loose?.includes(top.id) === true;
   const marked = withMarks(done, {
     snapshots: snapshotsOf(volume).map((s) => (s.layer === top.id ? { ...s, layer: into } : s)),
+    episodes: episodesOf(volume).map((e) => (e.layer === top.id ? { ...e, layer: into } : e)),
     loose: (volume.loose ?? []).filter((id) => !ids.has(id)),
   });
   return wasLoose ? loosened(marked, into) : marked;
+}
+
+/** Layers that a compact has made and that were not merged into others since. */
+function stillDone({ chain, compact }: Volume, run: readonly { id: LayerId }[]): LayerId[] {
+  const gone = new Set(run.map((l) => l.id));
+  return (compact?.done ?? []).filter((id) => !gone.has(id) && chain.some((l) => l.id === id));
 }
 
 /** Gives up a merge; what was built of it is deleted. */

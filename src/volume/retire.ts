@@ -57,6 +57,9 @@ export function retirePool(volume: Volume, gone: Place): Volume {
   if (volume.importing?.pool === gone.pool) {
     refuse(volume, 'retire', `it is being imported on ${gone.node}; delete it first`);
   }
+  if (volume.chain.some((l) => l.restoring?.pool === gone.pool)) {
+    refuse(volume, 'retire', `it is being restored on ${gone.node}; delete it first`);
+  }
   const [only] = onlyThere(volume, gone.pool);
   if (only !== undefined) {
     throw new HyperscaleError(

@@ -7,8 +7,8 @@ import { HyperscaleError } from '../errors.ts';
 import { maxSnapshots } from './bounds.ts';
 import {
   calledIn,
+  episodesOf,
   loosened,
-  markedLayers,
   placeOf,
   sharedUpTo,
   snapshotsOf,
@@ -123,6 +123,33 @@ export function protectSnapshot(volume: Volume, id: string, isProtected: boolean
 }
 
 /**
+ * Checks that nothing of a volume needs what would go if it were made what it was at a snapshot.
+ * @throws `in-use` naming newer snapshots, or when it was cloned since.
+ */
+export function assertRevertible(volume: Volume, id: string): void {
+  const snapshot = findSnapshot(volume, id);
+  const place = placeOf(volume, snapshot.layer);
+  const newer = snapshotsOf(volume).filter((s) => placeOf(volume, s.layer) > place);
+  if (newer.length > 0) {
+    const names = newer.map((s) => s.name).join(', ');
+    throw new HyperscaleError('in-use', `volume ${volume.name} has newer snapshots: ${names}`, {
+      hint: 'Delete them first, or clone the snapshot instead of reverting to it.',
+      values: { volume: volume.id, snapshots: newer.map((s) => s.id) },
+    });
+  }
+  if (sharedUpTo(volume) > place) {
+    throw new HyperscaleError(
+      'in-use',
+      `volume ${volume.name} was cloned after snapshot ${snapshot.name}`,
+      {
+        hint: 'Flatten or delete these clones first, or clone the snapshot instead. An export that is under way is one too.',
+        values: { volume: volume.id, snapshot: id },
+      },
+    );
+  }
+}
+
+/**
  * Makes a volume that nobody uses what it was at a snapshot, which stays; its size is that one's
  * (protocol review, rule 14).
  * @throws `in-use` while it is attached, or when a newer snapshot or a clone needs what would go;
@@ -138,25 +165,8 @@ export function revertTo(volume: Volume, id: string): Volume {
     });
   }
   if (volume.tail.phase !== 'idle') refuse(volume, 'revert', `it is ${volume.tail.phase}`);
+  assertRevertible(volume, id);
   const place = placeOf(volume, snapshot.layer);
-  const newer = snapshotsOf(volume).filter((s) => placeOf(volume, s.layer) > place);
-  if (newer.length > 0) {
-    const names = newer.map((s) => s.name).join(', ');
-    throw new HyperscaleError('in-use', `volume ${volume.name} has newer snapshots: ${names}`, {
-      hint: 'Delete them first, or clone the snapshot instead of reverting to it.',
-      values: { volume: volume.id, snapshots: newer.map((s) => s.id) },
-    });
-  }
-  if (sharedUpTo(volume) > place) {
-    throw new HyperscaleError(
-      'in-use',
-      `volume ${volume.name} was cloned after snapshot ${snapshot.name}`,
-      {
-        hint: 'Flatten or delete these clones first, or clone the snapshot instead.',
-        values: { volume: volume.id, snapshot: id },
-      },
-    );
-  }
   const { merge } = volume;
   const dropped = volume.chain.slice(place + 1);
   const touched = merge !== null && dropped.some((l) => merge.layers.includes(l.id));
@@ -171,13 +181,15 @@ export function revertTo(volume: Volume, id: string): Volume {
   const loose = (volume.loose ?? []).filter(
     (id) => !dropped.some((l) => l.id === id) && id !== snapshot.layer,
   );
-  return withMarks(reverted, { loose });
+  // What they show is no part of the volume any more; its backups stay.
+  const episodes = episodesOf(volume).filter((e) => placeOf(volume, e.layer) <= place);
+  return withMarks(reverted, { loose, episodes });
 }
 
 /** Bytes of the layers that a snapshot shows and the one before it does not; null: not known yet. */
 export function heldBytes(volume: Volume, snapshot: Snapshot): number | null {
   const place = placeOf(volume, snapshot.layer);
-  const marked = markedLayers(volume);
+  const marked = new Set(snapshotsOf(volume).flatMap((s) => s.layer ?? []));
   // Several can end at one layer: the first of them holds it.
   const first = snapshotsOf(volume).find((s) => s.layer === snapshot.layer);
   if (first !== undefined && first.id !== snapshot.id) return 0;

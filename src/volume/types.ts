@@ -54,6 +54,17 @@ export type Damage = {
   readUpTo: number;
 };
 
+/** A layer that is copied from a backup, and read from there until it is. */
+export type Restoring = {
+  /** Who copies it, and serves the backup meanwhile. */
+  node: NodeName;
+  pool: PoolId;
+  /** Where it is served, by the name of the layer; null while it is not yet. */
+  port: number | null;
+  /** Why it does not go on. */
+  problem?: string;
+};
+
 export type SealedLayer = {
   id: LayerId;
   epoch: number;
@@ -65,6 +76,8 @@ export type SealedLayer = {
   /** The node whose copy decided what the layer holds. */
   authority: NodeName;
   replicas: Replica[];
+  /** There while a backup decides what it holds, and no copy is clean yet (restore.ts). */
+  restoring?: Restoring;
   /** As of the unsealed layer that it was. */
   openedAt?: string;
 };
@@ -175,6 +188,40 @@ export type Snapshot = {
   group?: string;
 };
 
+/** How many backups are kept, by count and by calendar (UTC). */
+export type Retention = {
+  last?: number;
+  hourly?: number;
+  daily?: number;
+  weekly?: number;
+  monthly?: number;
+  yearly?: number;
+};
+
+/** How often a volume is backed up by itself, where to, and what is kept there. */
+export type EpisodePlan = { target: string; everyMinutes: number; keep: Retention };
+
+export type EpisodeId = string;
+
+/** A point in time of a volume that is to be shipped to a backup target, or was (episodes.ts). */
+export type Episode = {
+  id: EpisodeId;
+  /** As of a snapshot. */
+  layer: LayerId | null;
+  sizeBytes: number;
+  /** What the backup holds, ISO 8601. */
+  at: string;
+  /** Name of the target, and of the backup there. */
+  target: string;
+  name: string;
+  /** Somebody asked for it; else the plan did. */
+  asked?: true;
+  /** Id of the backup that holds it; absent while it is not shipped. */
+  backup?: string;
+  /** Nodes that could not ship it. */
+  failed?: NodeName[];
+};
+
 /** Another record, whose chain goes on from a layer of this one: what is up to there stays as it is. */
 export type Clone = { volume: VolumeId; layer: LayerId };
 
@@ -185,6 +232,15 @@ export type Parent = {
   sizeBytes: number;
   /** Sealed layers up to there, those of its own ancestors included. */
   layers: number;
+};
+
+/** What a record that is shown to one host read-only is for; it goes with its attachment. */
+export type View = {
+  of: VolumeId;
+  /** Null: what the volume held when the view was made. */
+  snapshot: { id: SnapshotId; name: string } | null;
+  /** It goes too when nobody has been connected to it for a while. */
+  untilUnused?: true;
 };
 
 /**
@@ -200,11 +256,25 @@ export type ImportedFile = {
   sha256: string;
 };
 
+/** Where the content of a restored volume came from. */
+export type RestoredFrom = {
+  target: string;
+  /** 32 hex digits. */
+  backup: string;
+  /** Id and name of the volume that was backed up. */
+  volume: VolumeId;
+  volumeName: string;
+  /** The point in time that the backup holds, ISO 8601. */
+  at: string;
+};
+
 /** A run of adjacent sealed layers that is being merged into one new layer. */
 export type Merge = {
   layers: LayerId[];
   /** Instead of layers of the chain all that other records hold below it. */
   below?: true;
+  /** It is part of a compact: what the oldest layer holds is copied as it is seen, not as its file. */
+  rewrite?: true;
   into: LayerId;
   builder: NodeName;
   /** Copies of `into`; the builder's is clean once it has built and recorded the manifest. */
@@ -259,18 +329,28 @@ export type Volume = {
   role?: Role;
   /** The file that an image, or an adopted volume, was made from. */
   file?: ImportedFile;
+  /** The backup that it was made from. */
+  restoredFrom?: RestoredFrom;
   /** Its first layer is being made of a file; nobody can use it yet. */
   importing?: { node: NodeName; pool: PoolId; layer: LayerId };
   /** Absent: the chain begins with nothing. */
   parent?: Parent;
   /** In the order of their layers, oldest first; absent when there are none. */
   snapshots?: Snapshot[];
+  /** Nobody writes to it, and one host reads it (view.ts). */
+  view?: View;
   /** Absent when there are none. */
   clones?: Clone[];
+  /** Absent: it is backed up only when somebody asks for it. */
+  episodePlan?: EpisodePlan;
+  /** In the order of their layers, oldest first; absent when there are none. */
+  episodes?: Episode[];
   /** Layers that something kept apart from the next one, and nothing does any more. */
   loose?: LayerId[];
   /** The node that is to merge all below the chain into it, so that it goes on from nobody. */
   flatten?: NodeName;
+  /** Layers up to this epoch are to be written anew; `done`: those that were. */
+  compact?: { upTo: number; done: LayerId[] };
   /** What it went on from, while heads of epochs up to this one may read it. */
   leaving?: { volume: VolumeId; afterEpoch: number };
   /** Decisions to go on without data, oldest first; absent when there was none. */
@@ -292,6 +372,8 @@ export type NodeRecord = {
   registeredAt: string;
   /** Absent where nothing is known of its place. */
   labels?: Labels;
+  /** Names of the backup targets that its configuration has; absent when there are none. */
+  backupTargets?: string[];
 };
 
 /** Lives as long as the node's lease. */

@@ -80,7 +80,8 @@ test('a merge shows through a chain exactly what its layers showed', async () =>
     const times = files.map((file) => statSync(file).mtimeMs);
     const into = volume.nextLayer();
     const signal = new AbortController().signal;
-    await node.engine.layers.merge(upper, into, 12 * mib, signal);
+    const rewrite = seed > 1;
+    await node.engine.layers.merge(upper, into, 12 * mib, signal, { rewrite });
     await run('qemu-img', ['compare', chain(layers), chain([base, into])]);
     expect(await Promise.all(files.map(contentHash))).toEqual(before);
     expect(files.map((file) => statSync(file).mtimeMs)).toEqual(times);

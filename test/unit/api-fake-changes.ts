@@ -1,6 +1,7 @@
 import type { ChangeService } from '../../src/api/change-service.ts';
 import { HyperscaleError } from '../../src/errors.ts';
 import { changeMetadata, rename, retype } from '../../src/volume/change.ts';
+import { setEpisodePlan } from '../../src/volume/episodes.ts';
 import { cancelFlatten, wishFlatten } from '../../src/volume/flatten.ts';
 import type { Volume } from '../../src/volume/types.ts';
 
@@ -20,7 +21,9 @@ export class FakeChanges implements ChangeService {
     return this.#change(idOrName, (v) => {
       const renamed = change.name === undefined ? v : rename(v, change.name);
       const retyped = change.policy === undefined ? renamed : retype(renamed, change.policy);
-      return change.metadata === undefined ? retyped : changeMetadata(retyped, change.metadata);
+      const { episodes, metadata } = change;
+      const noted = metadata === undefined ? retyped : changeMetadata(retyped, metadata);
+      return episodes === undefined ? noted : setEpisodePlan(noted, episodes);
     });
   }
 

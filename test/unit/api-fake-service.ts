@@ -2,8 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import type { BackupService } from '../../src/api/backup-service.ts';
 import type { DeviceService } from '../../src/api/device-service.ts';
 import type { ImageService } from '../../src/api/image-service.ts';
+import type { RestoreService } from '../../src/api/restore-service.ts';
 import { createApi } from '../../src/api/server.ts';
 import type { Endpoint, NodeEvent, NodeService, PeerService, Work } from '../../src/api/service.ts';
 import type { Verification } from '../../src/cluster/verify.ts';
@@ -16,6 +18,8 @@ import type { NodeView, Replica, SealedLayer, Volume } from '../../src/volume/ty
 import { FakeChanges } from './api-fake-changes.ts';
 import { FakeOperator } from './api-fake-operator.ts';
 import { FakeSnapshots } from './api-fake-snapshots.ts';
+import { FakeSpace } from './api-fake-space.ts';
+import { FakeViews } from './api-fake-views.ts';
 
 /** Records for tests, and a node service without a cluster under it. */
 
@@ -133,6 +137,12 @@ export class FakeService implements NodeService {
   readonly moves = null;
   vms: VmDisks | null = null;
   images: ImageService | null = null;
+  restores: RestoreService | null = null;
+  backups: BackupService | null = null;
+
+  clusterId() {
+    return 'cluster-1';
+  }
 
   quarantine() {
     return this.quarantined;
@@ -284,7 +294,9 @@ export class FakeService implements NodeService {
   };
 
   readonly snapshots = new FakeSnapshots(this.calls, this.records);
+  readonly views = new FakeViews(this.calls, this.records);
   readonly changes = new FakeChanges(this.records);
+  readonly space = new FakeSpace(this);
 
   readonly peer: PeerService = {
     prepareLayer: async (request) => {
@@ -319,6 +331,7 @@ export class FakeService implements NodeService {
     extend: async (request) => {
       this.calls.push(['peer-extend', request]);
     },
+    connections: async () => ({ connections: 0 }),
     resizeConsumers: async ({ volume }) => {
       this.calls.push(['peer-resize', volume]);
       return [{ kind: 'domain', name: 'web1 vda', problem: null }];
@@ -338,6 +351,9 @@ export class FakeService implements NodeService {
       ...{ node: 'n1', pool: 'pool-n1', boot: 'boot-n1', layers: [], strays: [], fences: [] },
       ...{ burnt: [], heads: [], proxies: [], gateways: [], exports: [] },
       ...{ spares: 0, quarantined: [] },
+    }),
+    measurePool: async () => ({
+      ...{ totalBytes: 0, freeBytes: 0, ownBytes: 0, reserveBytes: 0, files: [] },
     }),
     quarantine: async ({ path }) => ({ path: `quarantine/${path}` }),
     revoked: async (request) => {

@@ -1,6 +1,7 @@
 import type { CloneSource, SnapshotService } from '../../src/api/snapshot-service.ts';
 import { HyperscaleError } from '../../src/errors.ts';
 import { addClone, clonePoint, createClone } from '../../src/volume/clone.ts';
+import { changedLimits, policyLimits } from '../../src/volume/limits.ts';
 import {
   addSnapshot,
   findSnapshot,
@@ -72,6 +73,7 @@ export class FakeSnapshots implements SnapshotService {
       name: request.name,
       sizeBytes: request.sizeBytes ?? point.sizeBytes,
       policy: request.policy ?? from.policy,
+      limits: changedLimits(policyLimits(request.policy ?? from.policy), request.limits ?? {}),
       createdAt: '2026-01-02T03:04:05.000Z',
     });
     const { parent } = point;

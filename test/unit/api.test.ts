@@ -67,8 +67,10 @@ describe('the API over the Unix socket', () => {
     ];
     expect((await app.inject('/v1/health')).json()).toMatchObject({ status: 'ok', node: 'n1' });
     expect((await app.inject('/v1/cluster')).json()).toMatchObject({
+      id: 'cluster-1',
       state: 'healthy',
       nodes: { total: 3, up: 3 },
+      provisionedBytes: volumeRecord().sizeBytes * (volumeRecord().policy.reflections + 1),
       volumes: { total: 1, healthy: 1 },
     });
     expect((await app.inject('/v1/nodes')).json().nodes).toHaveLength(3);
@@ -215,6 +217,9 @@ describe('the API over the Unix socket', () => {
         'get /v1/volumes/{volume}/snapshots/{snapshot}',
         'patch /v1/volumes/{volume}/snapshots/{snapshot}',
         'delete /v1/volumes/{volume}/snapshots/{snapshot}',
+        'delete /v1/volumes/{volume}/snapshots/{snapshot}/attachments/{host}',
+        'delete /v1/volumes/{volume}/views/{view}',
+        'post /v1/volumes/{volume}/snapshots/{snapshot}/attachments',
         'post /v1/volumes/{volume}/snapshots/{snapshot}/revert',
         'post /v1/volumes/{volume}/attachments',
         'delete /v1/volumes/{volume}/attachments/{host}',
@@ -223,7 +228,13 @@ describe('the API over the Unix socket', () => {
         'get /v1/volumes/{volume}/qos',
         'patch /v1/volumes/{volume}/qos',
         'post /v1/volumes/{volume}/seal',
+        'get /v1/space',
+        'get /v1/nodes/{name}/space',
+        'get /v1/volumes/{volume}/space',
+        'post /v1/volumes/{volume}/compact',
+        'delete /v1/volumes/{volume}/compact',
         'post /v1/volumes/{volume}/verify',
+        'post /v1/volumes/{volume}/views',
         'post /v1/cluster/fsck',
         'get /v1/nodes/{name}/removal',
         'delete /v1/nodes/{name}',
@@ -235,6 +246,7 @@ describe('the API over the Unix socket', () => {
         'get /v1/work',
         'get /v1/events',
         'post /v1/volumes/{volume}/extend',
+        'get /v1/snapshots',
         'get /v1/vms',
         'post /v1/vms/{vm}/disks',
         'delete /v1/vms/{vm}/disks/{volume}',
@@ -252,6 +264,17 @@ describe('the API over the Unix socket', () => {
         'post /v1/volumes/{volume}/flatten',
         'delete /v1/volumes/{volume}/flatten',
         'post /v1/snapshots',
+        'post /v1/volumes/restore',
+        'get /v1/backup-targets',
+        'post /v1/backup-targets/{target}',
+        'get /v1/backup-targets/{target}/backups',
+        'get /v1/backup-targets/{target}/backups/{backup}',
+        'delete /v1/backup-targets/{target}/backups/{backup}',
+        'post /v1/backup-targets/{target}/verify',
+        'post /v1/backup-targets/{target}/sweep',
+        'get /v1/volumes/{volume}/backups',
+        'post /v1/volumes/{volume}/backups',
+        'delete /v1/volumes/{volume}/backups/{episode}',
       ].sort(),
     );
     const references = [...JSON.stringify(document).matchAll(/"\$ref":"([^"]*)"/g)];
@@ -275,6 +298,9 @@ describe('the API over the Unix socket', () => {
     const paths = ['health', 'cluster', 'nodes', 'policies', 'volumes', 'work'].map((p) => [p, p]);
     paths.push(['nodes/n1', 'nodes/{name}'], ['volumes/vol', 'volumes/{volume}']);
     paths.push(['volumes/vol/health', 'volumes/{volume}/health']);
+    paths.push(['space', 'space'], ['space?volumes=true', 'space']);
+    paths.push(['volumes/vol/space', 'volumes/{volume}/space']);
+    paths.push(['nodes/n1/space', 'nodes/{name}/space']);
     paths.push(['volumes/vol/layers', 'volumes/{volume}/layers']);
     for (const [url = '', path = ''] of paths) {
       const pointer = `/v1/${path}`

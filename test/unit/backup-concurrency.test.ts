@@ -192,7 +192,7 @@ describe('several hosts on one repository', () => {
         await garbage(world.target, world.repository);
         await expectAllWhole(world.repository, world.contents);
       }),
-      { numRuns: 200 },
+      { numRuns: Number(process.env.RUNS ?? 60) },
     );
   });
 });

@@ -235,8 +235,8 @@ function expectEqualOutside(restored: Buffer, content: Buffer, lost: DamagedRang
 }
 
 describe.each([
-  { form: 'plain', operatorKey: undefined, runs: 20 },
-  { form: 'encrypted', operatorKey: key, runs: 4 },
+  { form: 'plain', operatorKey: undefined, runs: Number(process.env.RUNS ?? 8) },
+  { form: 'encrypted', operatorKey: key, runs: 2 },
 ])('a repository, $form', ({ operatorKey, runs }) => {
   it('restores every listed backup exactly, or verification says what is lost', async () => {
     await fc.assert(

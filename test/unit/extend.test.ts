@@ -133,4 +133,10 @@ describe('the disks of domains that are a volume', () => {
       { ...found, target: 'sda', device: 'alias-sda' },
     ]);
   });
+
+  it('are found by their socket when another program has given them its own serial', () => {
+    const ours = `<source protocol='nbd' name='s'><host transport='unix' socket='/run/hyperscale/attach/${id}.sock'/></source>`;
+    const disks = disk('sda', 'scsi', 'of-openstack', ours) + disk('sdb', 'scsi', 'another', nbd);
+    expect(usersOf([domain(disks)], id).map(({ target }) => target)).toEqual(['sda']);
+  });
 });

@@ -57,9 +57,11 @@ test('hscli shows limits, changes them, and takes them from a policy', async () 
 test('limits are given at creation too', async () => {
   await hscli('volume create db2 --size 1G --policy Bronze --max-iops 300 --burst-iops 600');
   expect((await hscli('volume qos db2')).out).toContain('300 IOPS; bursts of 600 IOPS for 1 s');
+  await hscli('volume clone db2 db4 --max-bandwidth 2M');
+  expect((await hscli('volume qos db4')).out).toContain('10000 IOPS and 2 MiB/s');
   const { exit } = await hscli('volume create db3 --size 1G --policy Bronze --max-iops 3');
   expect(exit).toBe(2);
-  expect(service.records.size).toBe(2);
+  expect(service.records.size).toBe(3);
 });
 
 test.each([

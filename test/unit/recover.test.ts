@@ -10,6 +10,7 @@ import { knownLayers } from '../../src/volume/queries.ts';
 import type { Tail, Volume } from '../../src/volume/types.ts';
 import { attachment, replica, sealed, unsealed, volumeRecord } from './api-fake-service.ts';
 
+const runs = Number(process.env.RUNS ?? 600);
 const cluster = '00000000-1111-4222-8333-444444444444';
 
 function node(name: string, more: Partial<NodeKnowledge> = {}): NodeKnowledge {
@@ -362,7 +363,7 @@ describe('whatever lies in the pools', () => {
         expect(plan.volumes.find((v) => v.id === good.id)?.record).toMatchObject({ id: good.id });
       },
     );
-    fc.assert(property, { numRuns: 2_000 });
+    fc.assert(property, { numRuns: runs });
   });
 
   it('what is written keeps every rule, and every file that it names is there', () => {
@@ -406,6 +407,6 @@ describe('whatever lies in the pools', () => {
         expect(plan.record.epoch).toBeGreaterThanOrEqual(record.epoch);
       },
     );
-    fc.assert(property, { numRuns: 2_000 });
+    fc.assert(property, { numRuns: runs });
   });
 });

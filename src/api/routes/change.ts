@@ -15,7 +15,7 @@ export function changeRoutes(app: App, service: NodeService): void {
     {
       schema: {
         operationId: 'changeVolume',
-        summary: 'Change the name, the policy or the metadata; I/O goes on',
+        summary: 'Change the name, the policy, the metadata or the plan of backups; I/O goes on',
         tags: ['volumes'],
         params: VolumeParams,
         body: named(ChangeVolume),
@@ -23,11 +23,12 @@ export function changeRoutes(app: App, service: NodeService): void {
       },
     },
     async (request) => {
-      const { name, policy, metadata } = request.body;
+      const { name, policy, metadata, episodes } = request.body;
       const changed = await service.changes.change(request.params.volume, {
         ...(name === undefined ? {} : { name }),
         ...(policy === undefined ? {} : { policy: policyNamed(policy) }),
         ...(metadata === undefined ? {} : { metadata }),
+        ...(episodes === undefined ? {} : { episodes }),
       });
       return volumeView(changed, recordsOf(service));
     },

@@ -1,6 +1,10 @@
 import { Type } from 'typebox';
+import { HyperscaleError } from '../../errors.ts';
 import type { App } from '../app.ts';
 import { followEvents } from '../event-stream.ts';
+import { nameFilter } from '../list-filter.ts';
+import { pageInOrder } from '../list-page.ts';
+import { nextField } from '../list-schemas.ts';
 import { EventsHeaders, EventsQuery } from '../request-schemas.ts';
 import { EventShape, named, ProblemShape } from '../schemas.ts';
 import type { NodeEvent, NodeService } from '../service.ts';
@@ -26,7 +30,7 @@ export function eventRoutes(app: App, service: NodeService): void {
             content: {
               'text/event-stream': { schema: named(EventShape) },
               'application/json': {
-                schema: Type.Object({ events: Type.Array(named(EventShape)) }),
+                schema: Type.Object({ events: Type.Array(named(EventShape)), ...nextField }),
               },
             },
           },
@@ -35,12 +39,22 @@ export function eventRoutes(app: App, service: NodeService): void {
       },
     },
     async (request, reply) => {
-      const { volume, follow } = request.query;
+      const { volume, follow, limit } = request.query;
       const asked = request.headers['last-event-id'] ?? request.query.after;
       const id = volume === undefined ? null : service.volume(volume).value.id;
-      const wanted = (event: NodeEvent) => id === null || event.volume === id;
+      const isOfType = nameFilter(request.query.type, 'type');
+      const wanted = (event: NodeEvent) =>
+        (id === null || event.volume === id) && isOfType(event.type);
       if (follow === 'false') {
-        return reply.send({ events: service.eventsAfter(Number(asked ?? 0)).filter(wanted) });
+        const kept = service.eventsAfter(Number(asked ?? 0)).filter(wanted);
+        const { entries, next } = pageInOrder(kept, (event) => String(event.id), { limit });
+        return reply.send({ events: entries, ...(next === undefined ? {} : { next }) });
+      }
+      if (limit !== undefined) {
+        throw new HyperscaleError('bad-input', 'a stream of events has no limit', {
+          hint: 'Give follow=false too.',
+          values: { field: 'limit', value: limit },
+        });
       }
       reply.hijack();
       followEvents(service, reply.raw, asked === undefined ? null : Number(asked), wanted);

@@ -17,6 +17,9 @@ import {
   type ImportWishes,
 } from '../image-schemas.ts';
 import type { ImageService, ImportRequest } from '../image-service.ts';
+import { volumeFilter } from '../list-filter.ts';
+import { pageByKey } from '../list-page.ts';
+import { ImagesQuery, nextField } from '../list-schemas.ts';
 import { named, ProblemShape } from '../schemas.ts';
 import type { NodeService } from '../service.ts';
 import { fileIn, fileMediaType, takeFiles } from '../upload-body.ts';
@@ -35,19 +38,26 @@ export async function imageRoutes(app: App, service: NodeService): Promise<void>
     {
       schema: {
         operationId: 'listImages',
-        summary: 'All images, also those that are being imported',
+        summary: 'Images by name, also those that are being imported',
         tags,
-        response: { 200: Type.Object({ images: Type.Array(named(ImageShape)) }), ...problem },
+        querystring: ImagesQuery,
+        response: {
+          200: Type.Object({ images: Type.Array(named(ImageShape)), ...nextField }),
+          ...problem,
+        },
       },
     },
-    async () => {
+    async (request) => {
+      const { state, ...wish } = request.query;
       const nodes = service.nodes();
-      const images = imagesOf(service).list();
-      return {
-        images: images
-          .map((image) => imageView(image, nodes))
-          .sort((a, b) => a.name.localeCompare(b.name)),
-      };
+      const wanted = volumeFilter(wish, nodes);
+      const found = imagesOf(service)
+        .list()
+        .filter(wanted)
+        .map((image) => imageView(image, nodes))
+        .filter((image) => state === undefined || image.state === state);
+      const { entries, next } = pageByKey(found, ({ name }) => name, wish);
+      return { images: entries, ...(next === undefined ? {} : { next }) };
     },
   );
   app.post(

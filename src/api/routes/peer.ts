@@ -127,6 +127,9 @@ export function peerRoutes(app: App, service: NodeService): void {
       return reply.code(204).send();
     },
   );
+  app.post('/connections', { schema: { ...hide, body: VolumeBody } }, (request) =>
+    peer.connections(request.body),
+  );
   app.post('/resizeConsumers', { schema: { ...hide, body: VolumeBody } }, (request) =>
     peer.resizeConsumers(request.body),
   );
@@ -134,6 +137,16 @@ export function peerRoutes(app: App, service: NodeService): void {
     '/inspect',
     { schema: { ...hide, body: Type.Object({ volume: Type.Optional(Id) }, closed) } },
     (request) => peer.inspect(request.body),
+  );
+  app.post(
+    '/measurePool',
+    {
+      schema: {
+        ...hide,
+        body: Type.Object({ volumes: Type.Optional(Type.Array(Id, { maxItems: 500 })) }, closed),
+      },
+    },
+    (request) => peer.measurePool(request.body),
   );
   app.post(
     '/quarantine',

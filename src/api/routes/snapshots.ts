@@ -17,7 +17,7 @@ import {
   SnapshotParams,
   SnapshotShape,
 } from '../snapshot-schemas.ts';
-import { snapshotView, snapshotViews } from '../snapshot-views.ts';
+import { snapshotView } from '../snapshot-views.ts';
 import { recordsOf, volumeView } from '../views.ts';
 
 const problem = { default: named(ProblemShape) };
@@ -28,22 +28,6 @@ export function snapshotRoutes(app: App, service: NodeService): void {
   const { snapshots } = service;
   const shown = (volume: Volume, snapshot: string) =>
     snapshotView(volume, findSnapshot(volume, snapshot), recordsOf(service).lookup);
-  app.get(
-    '/volumes/:volume/snapshots',
-    {
-      schema: {
-        operationId: 'listSnapshots',
-        summary: 'Snapshots of a volume, oldest first, and what each of them holds',
-        tags,
-        params: VolumeParams,
-        response: { 200: Type.Object({ snapshots: Type.Array(named(SnapshotShape)) }), ...problem },
-      },
-    },
-    async (request) => {
-      const { value } = service.volume(request.params.volume);
-      return { snapshots: snapshotViews(value, recordsOf(service).lookup) };
-    },
-  );
   app.post(
     '/volumes/:volume/snapshots',
     {
@@ -131,15 +115,16 @@ export function snapshotRoutes(app: App, service: NodeService): void {
     {
       schema: {
         operationId: 'revertVolume',
-        summary: 'Make a volume that is not attached what it was at a snapshot, which stays',
+        summary: 'Make a volume that nobody is connected to what it was at a snapshot, which stays',
         tags,
         params: SnapshotParams,
         response: { 200: named(VolumeShape), ...problem },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const { volume, snapshot } = request.params;
-      return volumeView(await snapshots.revert(volume, snapshot), recordsOf(service));
+      const reverted = await snapshots.revert(volume, snapshot, clientGone(reply));
+      return volumeView(reverted, recordsOf(service));
     },
   );
 }

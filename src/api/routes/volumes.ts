@@ -6,13 +6,7 @@ import type { Volume } from '../../volume/types.ts';
 import type { App } from '../app.ts';
 import { clientGone } from '../client-gone.ts';
 import { DetachQuery } from '../operator-schemas.ts';
-import {
-  AttachmentParams,
-  AttachVolume,
-  DeleteQuery,
-  ListQuery,
-  VolumeParams,
-} from '../request-schemas.ts';
+import { AttachmentParams, AttachVolume, DeleteQuery, VolumeParams } from '../request-schemas.ts';
 import {
   EndpointShape,
   LayerShape,
@@ -41,26 +35,6 @@ export function volumeRoutes(app: App, service: NodeService): void {
     });
     return volumeDetailView(value, recordsOf(service), work);
   };
-  app.get(
-    '/volumes',
-    {
-      schema: {
-        operationId: 'listVolumes',
-        summary: 'All volumes; images have a list of their own',
-        tags: ['volumes'],
-        querystring: ListQuery,
-        response: { 200: Type.Object({ volumes: Type.Array(named(VolumeShape)) }), ...problem },
-      },
-    },
-    async (request) => {
-      const records = recordsOf(service);
-      const volumes = service
-        .volumes()
-        .filter(({ value }) => request.query.all === 'true' || value.role === undefined)
-        .map(({ value }) => volumeView(value, records));
-      return { volumes: volumes.sort((a, b) => a.name.localeCompare(b.name)) };
-    },
-  );
   app.post(
     '/volumes',
     {
@@ -85,7 +59,9 @@ export function volumeRoutes(app: App, service: NodeService): void {
       },
     },
     async (request, reply) => {
-      const volume = await created(service, request.body, clientGone(reply));
+      const { episodes, ...wishes } = request.body;
+      const made = await created(service, wishes, clientGone(reply));
+      const volume = await planned(service, made, episodes);
       reply.code(201).header('location', `/v1/volumes/${volume.id}`);
       return volumeView(volume, recordsOf(service));
     },
@@ -209,9 +185,24 @@ export function volumeRoutes(app: App, service: NodeService): void {
   );
 }
 
+/** With its plan of backups, or not at all. */
+async function planned(
+  service: NodeService,
+  made: Volume,
+  episodes: CreateVolumeRequest['episodes'],
+): Promise<Volume> {
+  if (episodes === undefined) return made;
+  try {
+    return await service.changes.change(made.id, { episodes });
+  } catch (error) {
+    await service.deleteVolume(made.id);
+    throw error;
+  }
+}
+
 async function created(
   service: NodeService,
-  { name, sizeBytes, policy, source, ...limits }: CreateVolumeRequest,
+  { name, sizeBytes, policy, source, ...limits }: Omit<CreateVolumeRequest, 'episodes'>,
   signal: AbortSignal,
 ): Promise<Volume> {
   const wanted = wantedLimits(limits);

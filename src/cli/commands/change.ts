@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { VolumeAnswer } from '../../api/schemas.ts';
 import { HyperscaleError } from '../../errors.ts';
 import { type Context, contextOf, type Io } from '../context.ts';
+import { type EpisodeOptions, episodeOptions, givenPlan, planText } from '../episode-options.ts';
 import { withProgress } from '../progress.ts';
 
 const lookMs = 500;
@@ -39,25 +40,36 @@ export function changeCommands(volume: Command, io: Io): void {
         (v) => `Volume ${v.name} has policy ${v.policy.name} now. ${v.summary}\n`,
       );
     });
-  volume
+  const set = volume
     .command('set')
-    .description('note something about a volume')
+    .description('note something about a volume, or say how often it is backed up')
     .argument(...which)
     .option('--meta <key=value>', 'note this; may be given several times', noted, {})
-    .option('--forget <key>', 'forget this note; may be given several times', forgotten, {})
+    .option('--forget <key>', 'forget this note; may be given several times', forgotten, {});
+  episodeOptions(set)
     .addHelpText(
       'after',
-      '\nExample:\n  hscli volume set db1 --meta owner=anna --meta tier=2 --forget ticket',
+      '\nThe calendar is UTC. Only backups that the plan made are removed by it; --episode off removes none.\n' +
+        '\nExamples:\n  hscli volume set db1 --meta owner=anna --meta tier=2 --forget ticket\n' +
+        '  hscli volume set db1 --episode 15m --backup-target nas --keep-last 96 --keep-daily 14',
     )
-    .action(async (name: string, options: { meta: Notes; forget: Notes }, command: Command) => {
-      const { client, print } = contextOf(io, command);
+    .action(async (name: string, options: { meta: Notes; forget: Notes } & EpisodeOptions) => {
+      const { client, print } = contextOf(io, set);
       const metadata = { ...options.meta, ...options.forget };
-      if (Object.keys(metadata).length === 0) {
+      const before = hasPlan(options) ? (await client.backups.ofVolume(name)).plan : null;
+      const plan = givenPlan(options, before);
+      if (Object.keys(metadata).length === 0 && plan === undefined) {
         throw new HyperscaleError('bad-input', 'nothing is to be noted', {
-          hint: 'Give --meta KEY=VALUE or --forget KEY.',
+          hint: 'Give --meta KEY=VALUE, --forget KEY or --episode TIME.',
         });
       }
-      await print(await client.change(name, { metadata }), (v) => notesText(v));
+      const changed = await client.change(name, {
+        ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
+        ...(plan === undefined ? {} : { episodes: plan }),
+      });
+      await print(changed, (v) =>
+        plan === undefined ? notesText(v) : `Volume ${v.name} is backed up: ${planText(plan)}.\n`,
+      );
     });
   volume
     .command('flatten')
@@ -80,6 +92,11 @@ export function changeCommands(volume: Command, io: Io): void {
       const last = options.wait ? await untilFlat(context, begun) : begun;
       await context.print(last, flattenedText);
     });
+}
+
+/** True when something is said about backups. */
+function hasPlan({ meta, forget, ...plan }: { meta: Notes; forget: Notes } & EpisodeOptions) {
+  return Object.values(plan).some((value) => value !== undefined);
 }
 
 type Notes = Record<string, string | null>;

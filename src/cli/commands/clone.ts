@@ -1,17 +1,19 @@
 import type { Command } from 'commander';
 import { HyperscaleError } from '../../errors.ts';
 import { contextOf, type Io } from '../context.ts';
+import { givenLimits, type LimitOptions, limitOptions } from '../limit-options.ts';
 import { formatBytes, parseSize } from '../size.ts';
 
 /** `hscli volume clone`. */
 export function cloneCommand(volume: Command, io: Io): void {
-  volume
+  const clone = volume
     .command('clone')
     .description('make a volume that begins with what another one, or a snapshot, holds; at once')
     .argument('<source>', 'VOLUME, or VOLUME@SNAPSHOT; names or ids; an image is fine too')
     .argument('<name>', 'a new name')
     .option('--size <size>', 'its size, not less than that of the source (default: the same)')
-    .option('--policy <policy>', 'Gold, Silver or Bronze (default: as the source)')
+    .option('--policy <policy>', 'Gold, Silver or Bronze (default: as the source)');
+  limitOptions(clone)
     .addHelpText(
       'after',
       '\nNothing is copied for it: both share what the source holds now, and what is written to one of\n' +
@@ -23,7 +25,7 @@ export function cloneCommand(volume: Command, io: Io): void {
       async (
         text: string,
         name: string,
-        options: { size?: string; policy?: string },
+        options: { size?: string; policy?: string } & LimitOptions,
         command: Command,
       ) => {
         const context = contextOf(io, command);
@@ -32,6 +34,7 @@ export function cloneCommand(volume: Command, io: Io): void {
           from: parseSource(text),
           ...(options.size === undefined ? {} : { sizeBytes: parseSize(options.size) }),
           ...(options.policy === undefined ? {} : { policy: options.policy }),
+          ...givenLimits(options),
         });
         await context.print(
           made,

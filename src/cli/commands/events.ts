@@ -1,12 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { isHyperscaleError } from '../../errors.ts';
+import { HyperscaleError, isHyperscaleError } from '../../errors.ts';
 import type { Client } from '../client.ts';
 import { type Context, contextOf, type Io } from '../context.ts';
 import type { StreamItem } from '../event-reader.ts';
 import { formatTime, printable } from '../format.ts';
+import { listQuery } from '../list-options.ts';
 
 const reconnectMs = 1000;
+
+type Filter = { volume?: string; type?: string; limit?: string; after?: string };
+type Options = Filter & { follow?: boolean };
 
 export function eventCommands(program: Command, io: Io): void {
   program
@@ -14,28 +18,37 @@ export function eventCommands(program: Command, io: Io): void {
     .description('what happened on this node; with --follow also what happens, until Ctrl-C')
     .option('--follow', 'go on as events happen; survives a restart of the daemon')
     .option('--volume <volume>', 'only events of this volume (name or id)')
+    .option('--type <type>', 'only events of this type; * stands for any characters')
+    .option('--limit <count>', 'the oldest so many, 1 to 1000 (default: all)')
+    .option('--after <id>', 'only events newer than the one with this id')
     .addHelpText(
       'after',
       '\nExamples:\n  hscli events\n  hscli events --follow --volume db1\n' +
+        "  hscli events --type 'snapshot.*' --limit 100\n" +
         '  hscli events --follow --json      one JSON object a line',
     )
-    .action(async (options: { follow?: boolean; volume?: string }, command: Command) => {
+    .action(async ({ follow: follows, ...options }: Options, command: Command) => {
       const context = contextOf(io, command);
-      if (options.follow === true) {
-        await follow(context, options.volume);
+      if (follows === true) {
+        await follow(context, options);
         return;
       }
-      const { events } = await context.client.keptEvents(options.volume);
+      const { events } = await context.client.keptEvents(listQuery(options));
       for (const event of events) {
         if (context.json || !isQuiet(event)) io.stdout.write(lineOf(context, event));
       }
     });
 }
 
-async function follow(context: Context, volume: string | undefined): Promise<void> {
+async function follow(context: Context, { volume, type, ...rest }: Filter): Promise<void> {
   const { io, client } = context;
-  let after = 0;
-  let events = await client.events({ after, volume });
+  if (rest.limit !== undefined) {
+    throw new HyperscaleError('bad-input', '--limit does not go with --follow', {
+      hint: 'Leave one of them out.',
+    });
+  }
+  let after = idIn(rest.after);
+  let events = await client.events({ after, volume, type });
   for (;;) {
     try {
       for await (const item of events) {
@@ -48,13 +61,13 @@ async function follow(context: Context, volume: string | undefined): Promise<voi
       }
     }
     io.stderr.write('hscli: the connection to the daemon ended; waiting for it\n');
-    events = await reconnected(context, { after, volume });
+    events = await reconnected(context, { after, volume, type });
   }
 }
 
 async function reconnected(
   { io, client }: Context,
-  options: { after: number; volume: string | undefined },
+  options: { after: number; volume: string | undefined; type: string | undefined },
 ): ReturnType<Client['events']> {
   for (;;) {
     await delay(reconnectMs, undefined, { signal: io.signal });
@@ -66,6 +79,14 @@ async function reconnected(
       }
     }
   }
+}
+
+function idIn(after: string | undefined): number {
+  if (after === undefined) return 0;
+  if (/^[0-9]{1,15}$/.test(after)) return Number(after);
+  throw new HyperscaleError('bad-input', `${JSON.stringify(after)} is not the id of an event`, {
+    hint: 'It is a whole number; hscli events --json shows it.',
+  });
 }
 
 /** Changes of a record that mean nothing to people; programs get them to look again. */

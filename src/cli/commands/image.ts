@@ -5,6 +5,7 @@ import { contextOf, type Io } from '../context.ts';
 import { type ExportOptions, exportOptions, exportTo, printExported } from '../export.ts';
 import { type Column, fields, formatList, formatTime, table } from '../format.ts';
 import { type ImportOptions, importFrom } from '../import.ts';
+import { type ListOptions, listQuery, moreText, pageOptions, wholeList } from '../list-options.ts';
 import { formatBytes } from '../size.ts';
 
 const columns: Column<ImageAnswer>[] = [
@@ -56,14 +57,29 @@ export function imageCommands(program: Command, io: Io): void {
       );
       await context.print(made, importedText);
     });
-  image
+  const list = image
     .command('list')
-    .description('all images, also those that are being imported')
-    .addHelpText('after', '\nExample:\n  hscli image list')
-    .action(async (_options, command: Command) => {
-      const context = contextOf(io, command);
-      await context.print(await context.client.images(), ({ images }) =>
-        table(images, columns, 'No images. Import one: hscli image import --help'),
+    .description('images by name, also those that are being imported')
+    .option('--name <name>', 'only with this name; * stands for any characters')
+    .option('--policy <policy>', 'only with this policy')
+    .option('--state <state>', 'only importing or ready')
+    .option('--node <node>', 'only with data on this node');
+  pageOptions(list)
+    .addHelpText('after', "\nExamples:\n  hscli image list\n  hscli image list --name 'debian-*'")
+    .action(async (options: ListOptions) => {
+      const context = contextOf(io, list);
+      const query = listQuery(options);
+      const { entries, next } = await wholeList(query, async (part) => {
+        const answer = await context.client.images(part);
+        return { entries: answer.images, next: answer.next };
+      });
+      const empty =
+        Object.keys(query).length === 0
+          ? 'No images. Import one: hscli image import --help'
+          : 'No images match.';
+      await context.print(
+        { images: entries, ...(next === undefined ? {} : { next }) },
+        async ({ images }) => (await table(images, columns, empty)) + moreText(next),
       );
     });
   image

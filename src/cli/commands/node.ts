@@ -5,6 +5,8 @@ import { drainCommands } from '../drain.ts';
 import { type Column, fields, formatList, formatTime, table } from '../format.ts';
 import { removeCommand } from '../retire.ts';
 import { formatBytes } from '../size.ts';
+import { nodeSpaceFields } from '../space-text.ts';
+import { type NodeWithSpace, nodeWithSpace } from '../with-space.ts';
 
 const columns: Column<NodeAnswer>[] = [
   { title: 'NAME', value: (node) => node.name },
@@ -37,7 +39,7 @@ export function nodeCommands(program: Command, io: Io): void {
     .addHelpText('after', '\nExample:\n  hscli node show n1')
     .action(async (name: string, _options, command: Command) => {
       const context = contextOf(io, command);
-      await context.print(await context.client.node(name), nodeText);
+      await context.print(await nodeWithSpace(context.client, name), nodeText);
     });
   drainCommands(node, io);
   removeCommand(node, io);
@@ -64,7 +66,7 @@ function copies(node: NodeAnswer): number {
   return open + clean + unverified + copying;
 }
 
-function nodeText(node: NodeAnswer): string {
+function nodeText(node: NodeWithSpace): string {
   const { open, clean, unverified, copying } = node.copies;
   return fields([
     ['Name', node.name],
@@ -75,6 +77,7 @@ function nodeText(node: NodeAnswer): string {
     ['Pool', node.pool],
     ['Boot', node.boot ?? '-'],
     ['Space', `${formatBytes(node.freeBytes)} free of ${formatBytes(node.totalBytes)}`],
+    ...(node.space === null ? [] : nodeSpaceFields(node.space)),
     ['Registered', formatTime(node.registeredAt)],
     ['Serves', formatList(node.heads)],
     ['Attached', formatList(node.attached)],

@@ -1,20 +1,13 @@
 import type { Command } from 'commander';
+import type { VolumeAnswer } from '../../api/schemas.ts';
 import type { SnapshotAnswer } from '../../api/snapshot-schemas.ts';
 import { askForName } from '../confirm.ts';
 import { contextOf, type Io } from '../context.ts';
-import { type Column, fields, formatList, formatTime, table } from '../format.ts';
+import { fields, formatList, formatTime } from '../format.ts';
 import { formatBytes } from '../size.ts';
+import { snapshotAttachCommands } from './snapshot-attach.ts';
 import { snapshotGroupCommand } from './snapshot-group.ts';
-
-const columns: Column<SnapshotAnswer>[] = [
-  { title: 'NAME', value: (s) => s.name },
-  { title: 'CREATED', value: (s) => formatTime(s.createdAt) },
-  { title: 'SIZE', value: (s) => formatBytes(s.sizeBytes), right: true },
-  { title: 'HELD', value: (s) => formatBytes(s.bytes), right: true },
-  { title: 'PROTECTED', value: (s) => (s.protected ? 'yes' : 'no') },
-  { title: 'CLONES', value: (s) => formatList(s.clones) },
-  { title: 'ID', value: (s) => s.id },
-];
+import { snapshotListCommand } from './snapshot-list.ts';
 
 const volumeArgument = ['<volume>', 'name or id of the volume'] as const;
 const snapshotArgument = ['<snapshot>', 'name or id of the snapshot'] as const;
@@ -43,21 +36,7 @@ export function snapshotCommands(program: Command, io: Io): void {
       );
     });
   snapshotGroupCommand(snapshot, io);
-  snapshot
-    .command('list')
-    .description('the snapshots of a volume, oldest first, and what each of them holds')
-    .argument(...volumeArgument)
-    .addHelpText(
-      'after',
-      '\nHELD is what one copy takes beyond the snapshot before it; - while that is not known.\n' +
-        '\nExample:\n  hscli snapshot list db1',
-    )
-    .action(async (volume: string, _options, command: Command) => {
-      const context = contextOf(io, command);
-      await context.print(await context.client.snapshots(volume), ({ snapshots }) =>
-        table(snapshots, columns, `No snapshots. Make one: hscli snapshot create ${volume}`),
-      );
-    });
+  snapshotListCommand(snapshot, io);
   snapshot
     .command('show')
     .description('one snapshot')
@@ -90,6 +69,7 @@ export function snapshotCommands(program: Command, io: Io): void {
   protectCommand(snapshot, io, true);
   protectCommand(snapshot, io, false);
   revertCommand(snapshot, io);
+  snapshotAttachCommands(snapshot, io);
 }
 
 function protectCommand(snapshot: Command, io: Io, isProtected: boolean): void {
@@ -120,7 +100,8 @@ function revertCommand(snapshot: Command, io: Io): void {
     .option('--yes', 'do not ask')
     .addHelpText(
       'after',
-      '\nThe volume must not be attached, and the snapshot be its newest; it stays. To look at an older\n' +
+      '\nThe snapshot must be the newest of the volume; it stays. Nothing may be connected to the volume: shut\n' +
+        'its guest off. Where it is attached it is attached again, under another URI. To look at an older\n' +
         'state, or to keep both, clone it: hscli volume clone db1@before-upgrade db2\n' +
         '\nExample:\n  hscli snapshot revert db1 before-upgrade',
     )
@@ -140,11 +121,19 @@ function revertCommand(snapshot: Command, io: Io): void {
         // What was confirmed is reverted, not what may have these names by now.
         which = { volume: found.id, snapshot: point.id };
       }
-      await context.print(
-        await context.client.revert(which.volume, which.snapshot),
-        (v) => `Volume ${v.name} (${formatBytes(v.sizeBytes)}) is what it was at ${name}.\n`,
+      await context.print(await context.client.revert(which.volume, which.snapshot), (v) =>
+        revertedText(v, name),
       );
     });
+}
+
+function revertedText({ name, sizeBytes, attachments }: VolumeAnswer, snapshot: string): string {
+  const done = `Volume ${name} (${formatBytes(sizeBytes)}) is what it was at ${snapshot}.\n`;
+  const uris = attachments.map(
+    ({ host }) =>
+      `Its URI on ${host} is another one now: hscli volume attach ${name} --node ${host}\n`,
+  );
+  return done + uris.join('');
 }
 
 function snapshotText(volume: string, snapshot: SnapshotAnswer): string {
@@ -156,6 +145,7 @@ function snapshotText(volume: string, snapshot: SnapshotAnswer): string {
     ['Size', formatBytes(snapshot.sizeBytes)],
     ['Held', snapshot.bytes === null ? 'not known yet' : formatBytes(snapshot.bytes)],
     ['Protected', snapshot.protected ? 'yes: it cannot be deleted' : 'no'],
+    ['Attached', formatList(snapshot.attachedOn)],
     ['Clones', formatList(snapshot.clones)],
   ]);
 }

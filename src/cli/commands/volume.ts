@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
-import type { LayerAnswer, VolumeAnswer } from '../../api/schemas.ts';
+import type { LayerAnswer } from '../../api/schemas.ts';
 import type { CreateVolumeRequest } from '../../api/snapshot-schemas.ts';
 import { HyperscaleError } from '../../errors.ts';
 import { confirmDelete } from '../confirm.ts';
 import { contextOf, type Io } from '../context.ts';
+import { type EpisodeOptions, episodeOptions, givenPlan } from '../episode-options.ts';
 import { forceCommand } from '../force.ts';
 import { type Column, formatList, table } from '../format.ts';
 import { givenLimits, type LimitOptions, limitOptions } from '../limit-options.ts';
@@ -12,28 +13,18 @@ import { verifyVolume } from '../verify.ts';
 import { throwUnlessEqual, verificationText } from '../verify-text.ts';
 import { reportText, volumeText } from '../volume-text.ts';
 import { watchVolume } from '../watch.ts';
+import { volumeWithSpace } from '../with-space.ts';
 import { changeCommands } from './change.ts';
 import { cloneCommand } from './clone.ts';
+import { compactCommand } from './compact.ts';
 import { deviceCommand } from './device.ts';
 import { extendCommand } from './extend.ts';
 import { qosCommand } from './qos.ts';
 import { volumeFileCommands } from './volume-files.ts';
-
-const volumeColumns: Column<VolumeAnswer>[] = [
-  { title: 'NAME', value: (v) => v.name },
-  { title: 'SIZE', value: (v) => formatBytes(v.sizeBytes), right: true },
-  { title: 'POLICY', value: (v) => v.policy.name },
-  { title: 'STATE', value: (v) => v.state },
-  { title: 'SERVED BY', value: (v) => v.head ?? '-' },
-  { title: 'ATTACHED ON', value: (v) => formatList(v.attachments.map(({ host }) => host)) },
-  { title: 'LAYERS', value: (v) => String(v.layers), right: true },
-  { title: 'ID', value: (v) => v.id },
-];
+import { volumeListCommand } from './volume-list.ts';
 
 /** Of a clone: which record each layer belongs to. */
 const homeColumn: Column<LayerAnswer> = { title: 'BELONGS TO', value: (l) => l.volume };
-
-const roleColumn: Column<VolumeAnswer> = { title: 'ROLE', value: (v) => v.role };
 
 const layerColumns: Column<LayerAnswer>[] = [
   { title: 'LAYER', value: (layer) => String(layer.number), right: true },
@@ -51,7 +42,8 @@ const layerColumns: Column<LayerAnswer>[] = [
   { title: 'ID', value: (layer) => layer.id },
 ];
 
-type CreateOptions = { size?: string; policy?: string; image?: string } & LimitOptions;
+type CreateOptions = { size?: string; policy?: string; image?: string } & LimitOptions &
+  EpisodeOptions;
 type DeleteOptions = { yes?: boolean; snapshots?: boolean };
 
 const which = ['<volume>', 'name or id of the volume'] as const;
@@ -68,7 +60,7 @@ export function volumeCommands(program: Command, io: Io): void {
       '--image <image>',
       'begin with an image; then size and policy are its own if not given',
     );
-  limitOptions(create)
+  episodeOptions(limitOptions(create))
     .addHelpText(
       'after',
       '\nExamples:\n  hscli volume create db1 --size 10G --policy Silver\n' +
@@ -83,19 +75,7 @@ export function volumeCommands(program: Command, io: Io): void {
         (v) => `Volume ${v.name} (${formatBytes(v.sizeBytes)}, ${v.policy.name}) is ready.\n`,
       );
     });
-  volume
-    .command('list')
-    .description('all volumes')
-    .option('--all', 'also images, and what was deleted and clones still need (bases)')
-    .addHelpText('after', '\nExamples:\n  hscli volume list\n  hscli volume list --all')
-    .action(async (options: { all?: boolean }, command: Command) => {
-      const context = contextOf(io, command);
-      const all = options.all === true;
-      const columns = all ? [...volumeColumns, roleColumn] : volumeColumns;
-      await context.print(await context.client.volumes(all), ({ volumes }) =>
-        table(volumes, columns, 'No volumes. Make one: hscli volume create --help'),
-      );
-    });
+  volumeListCommand(volume, io);
   volume
     .command('show')
     .description('one volume in plain words: where its copies are, what is wrong and being done')
@@ -107,7 +87,7 @@ export function volumeCommands(program: Command, io: Io): void {
       if (options.watch === true) {
         await watchVolume(context, name);
       } else {
-        await context.print(await context.client.volume(name), volumeText);
+        await context.print(await volumeWithSpace(context.client, name), volumeText);
       }
     });
   volume
@@ -226,6 +206,7 @@ export function volumeCommands(program: Command, io: Io): void {
   deviceCommand(volume, io);
   extendCommand(volume, io);
   changeCommands(volume, io);
+  compactCommand(volume, io);
   qosCommand(volume, io);
   forceCommand(volume, io);
   volumeFileCommands(volume, io);
@@ -240,11 +221,13 @@ function creation(name: string, options: CreateOptions): CreateVolumeRequest {
       hint: 'See --help.',
     });
   }
+  const plan = givenPlan(options, null);
   return {
     name,
     ...(size === undefined ? {} : { sizeBytes: parseSize(size) }),
     ...(policy === undefined ? {} : { policy }),
     ...(image === undefined ? {} : { source: { volume: image } }),
     ...givenLimits(options),
+    ...(plan == null ? {} : { episodes: plan }),
   };
 }

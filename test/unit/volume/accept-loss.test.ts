@@ -118,6 +118,32 @@ describe('a plan', () => {
     expect(plan.dropped.map((d) => d.epoch)).toEqual([2, 3, 4]);
   });
 
+  test('gives up the snapshots that end at what is given up, also protected ones, and says so', () => {
+    const chain = [sealed(1, ['n3']), sealed(2, ['n1'])];
+    const mark = { sizeBytes: 2 ** 30, createdAt: '2026-01-01T10:00:00Z' };
+    const snapshots = [
+      { ...mark, id: 's1', name: 'monday', layer: 'layer-1' },
+      { ...mark, id: 's2', name: 'tuesday', layer: 'layer-2', protected: true as const },
+    ];
+    const volume = record({ chain, snapshots, loose: ['layer-2'] });
+    const plan = planLoss(volume, [holds('n3', [1])]);
+    expect(describeLoss(volume, plan).lost).toContain('LOST with them: snapshot tuesday.');
+    const after = acceptLoss(volume, plan, decision);
+    assertRecord(after);
+    assertStep(volume, after);
+    expect(after.snapshots?.map((s) => s.name)).toEqual(['monday']);
+    expect(after.loose).toBeUndefined();
+  });
+
+  test('is refused while clones go on from what would be given up', () => {
+    const chain = [sealed(1, ['n3']), sealed(2, ['n1'])];
+    const reached = [holds('n3', [1])];
+    const above = record({ chain, clones: [{ volume: 'clone', layer: 'layer-2' }] });
+    refuses(above, (v) => planLoss(v, reached), /go on from/, 'in-use');
+    const below = record({ chain, clones: [{ volume: 'clone', layer: 'layer-1' }] });
+    expect(planLoss(below, reached).dropped.map((d) => d.epoch)).toEqual([2]);
+  });
+
   test('knows since when, where the record does', () => {
     const openedAt = '2026-01-01T10:00:00Z';
     const tail = fencing('n3', 5, { ...unsealed(4, ['n1']), openedAt });

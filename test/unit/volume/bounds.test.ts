@@ -1,13 +1,18 @@
 /** What happens when a record is full: nothing is begun, nothing is lost, and the reason is told. */
 import { expect, test } from 'vitest';
+import { HyperscaleError } from '../../../src/errors.ts';
 import { attach } from '../../../src/volume/attach.ts';
 import {
   maxAttachments,
+  maxClones,
   maxGarbage,
   maxLayersForSeal,
   maxSealedLayers,
+  maxSnapshots,
 } from '../../../src/volume/bounds.ts';
+import { addClone, clonePoint } from '../../../src/volume/clone.ts';
 import { close, confirmOpen, prepareOpen, prepareRoll } from '../../../src/volume/roll.ts';
+import { addSnapshot } from '../../../src/volume/snapshots.ts';
 import type { Garbage } from '../../../src/volume/types.ts';
 import { attachment, bootOf, member, open, record, refuses, sealed } from './fixtures.ts';
 
@@ -56,3 +61,61 @@ test('one volume is attached on so many hosts and no more', () => {
   refuses(busy, (v) => attach(v, attachment('one-more')), /attached on 64 hosts/, 'not-allowed');
   expect(attach(busy, attachment('h3', 'rebooted')).attachments).toHaveLength(maxAttachments);
 });
+
+test('what is refused at its bound says how to go on', () => {
+  const snapshots = Array.from({ length: maxSnapshots }, (_, i) => mark(i, 'layer-32'));
+  const clones = Array.from({ length: maxClones }, (_, i) => ({
+    volume: `c${i}`,
+    layer: 'layer-1',
+  }));
+  const full = record({ chain: chain(maxLayersForSeal), snapshots, clones });
+  const noted = { id: 'new', name: 'new', createdAt: '' };
+  const steps: [() => unknown, RegExp][] = [
+    [() => addSnapshot(full, noted), /Delete some, or back the volume up/],
+    [() => addClone(full, { volume: 'new', layer: 'layer-1' }), /Flatten some of them/],
+    [() => clonePoint(full, null), /hscli volume flatten|delete snapshots/],
+    [
+      () => prepareRoll({ ...openWith(maxLayersForSeal), snapshots }, 'n1', 'seal', next),
+      /delete some \(hscli snapshot list/,
+    ],
+  ];
+  for (const [step, hint] of steps) expect(hintOf(step)).toMatch(hint);
+  // One less of each, and it goes on.
+  const room = { ...full, snapshots: snapshots.slice(1), clones: clones.slice(1) };
+  expect(addSnapshot(room, noted).snapshots).toHaveLength(maxSnapshots);
+  const cloned = addClone(room, { volume: 'new', layer: 'layer-1' });
+  expect(cloned.clones).toHaveLength(maxClones);
+});
+
+test('a record at all its bounds fits into etcd', () => {
+  const hex = (i: number) => i.toString(16).padStart(32, '0');
+  const uuid = (i: number) => `00000000-0000-4000-8000-${String(i).padStart(12, '0')}`;
+  const full = record({
+    chain: chain(maxSealedLayers),
+    snapshots: Array.from({ length: maxSnapshots }, (_, i) => ({
+      ...mark(i, hex(i)),
+      ...{ id: hex(i), name: 'x'.repeat(63), group: hex(i) },
+    })),
+    clones: Array.from({ length: maxClones }, (_, i) => ({ volume: uuid(i), layer: hex(i) })),
+    garbage: Array.from({ length: maxGarbage }, (_, i) => ({
+      ...{ layer: hex(i), epoch: i, afterEpoch: i },
+      holders: ['n1', 'n2', 'n3'].map((node) => ({ node, pool: uuid(i) })),
+    })),
+    attachments: Array.from({ length: maxAttachments }, (_, i) => attachment(`host-${i}`)),
+  });
+  expect(Buffer.byteLength(JSON.stringify(full))).toBeLessThan(1.5 * 2 ** 20);
+});
+
+function mark(i: number, layer: string) {
+  const createdAt = '2026-01-01T00:00:00.000Z';
+  return { id: `s${i}`, name: `s${i}`, layer, sizeBytes: 2 ** 26, createdAt };
+}
+
+function hintOf(step: () => unknown): string {
+  try {
+    step();
+  } catch (error) {
+    if (error instanceof HyperscaleError) return error.hint ?? '';
+  }
+  return 'it was not refused';
+}

@@ -11,7 +11,7 @@ import { live, steps } from './world-history.ts';
 import type { Fault } from './world-types.ts';
 
 const historyLength = 400;
-const runs = Number(process.env.RUNS ?? 500);
+const runs = Number(process.env.RUNS ?? 250);
 
 const setting = fc.record({
   size: fc.constantFrom(4, 5),

@@ -25,7 +25,8 @@ import { close, confirmOpen, prepareOpen, prepareRoll } from '../../../src/volum
 import { addSnapshot, removeSnapshot, revertTo } from '../../../src/volume/snapshots.ts';
 import type { Member, NodeName, SealedLayer, Volume } from '../../../src/volume/types.ts';
 import { bootOf, member, poolOf } from './fixtures.ts';
-import { nothing, type SharingWorld } from './sharing-world.ts';
+import { episode, giveUp, ship } from './sharing-backups.ts';
+import { nothing, type SharingWorld, sealedNow } from './sharing-world.ts';
 import { pick } from './world-actions.ts';
 import { overlay } from './world-checks.ts';
 import { blockBytes, blockCount } from './world-types.ts';
@@ -231,18 +232,18 @@ const all = {
     return true;
   },
   /** Of what is sealed, whatever has been written since. */
-  'snapshot sealed'(world, { id, tail, chain }) {
+  'snapshot sealed'(world, volume) {
+    const { id } = volume;
     const wanted = { id: world.newId('s'), name: world.newId('name'), createdAt: '' };
-    const shown = structuredClone(world.sealed.get(id));
+    const shown = sealedNow(world, volume);
     if (shown === undefined) return false;
-    // A size that it was given since the seal, while nobody wrote it, is that of the open layer.
-    const now = world.shows.get(id)?.sizeBytes ?? 0;
-    const top = tail.phase === 'idle' ? undefined : chain.at(-1);
-    shown.sizeBytes = top?.sizeBytes ?? now;
     if (world.change(id, (v) => addSnapshot(v, wanted)) === null) return false;
     world.kept.set(`${id}/${wanted.id}`, shown);
     return true;
   },
+  episode,
+  ship,
+  'give up': giveUp,
   'delete snapshot'(world, volume, b) {
     const snapshot = pick(snapshotsOf(volume), b);
     if (snapshot === undefined) return false;

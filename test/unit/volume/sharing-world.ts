@@ -8,7 +8,7 @@ import { SharedReaders } from '../../../src/node/shared-readers.ts';
 import { createVolume } from '../../../src/volume/create.ts';
 import { assertRecord, assertStep } from '../../../src/volume/invariants.ts';
 import { goesOnFrom, type Lookup, layersBelow, layersSeen } from '../../../src/volume/lineage.ts';
-import { clonesOf, placeOf, snapshotsOf } from '../../../src/volume/marks.ts';
+import { clonesOf, episodesOf, placeOf, snapshotsOf } from '../../../src/volume/marks.ts';
 import { cleanReplicas, unsealedLayer } from '../../../src/volume/queries.ts';
 import type { LayerId, NodeName, NodeView, Policy, Volume } from '../../../src/volume/types.ts';
 import { deepFreeze, node as nodeView, poolOf } from './fixtures.ts';
@@ -23,7 +23,8 @@ export type SharingFault =
   | 'forgets-living-clones'
   | 'merges-what-is-seen'
   | 'reverts-below-clones'
-  | 'deletes-bases';
+  | 'deletes-bases'
+  | 'ships-one-layer';
 
 /** What somebody who looks at a volume or a snapshot sees. */
 export type Shown = { blocks: number[]; sizeBytes: number };
@@ -35,6 +36,17 @@ type Reader = {
   layer: LayerId;
   sources: { layer: LayerId; from: NodeName }[];
 };
+
+/** What a mark on what is sealed would show. */
+export function sealedNow(world: SharingWorld, { id, tail, chain }: Volume): Shown | undefined {
+  const shown = structuredClone(world.sealed.get(id));
+  if (shown === undefined) return undefined;
+  // A size that it was given since the seal, while nobody wrote it, is that of the open layer.
+  const now = world.shows.get(id)?.sizeBytes ?? 0;
+  const top = tail.phase === 'idle' ? undefined : chain.at(-1);
+  shown.sizeBytes = top?.sizeBytes ?? now;
+  return shown;
+}
 
 export const nothing = (): number[] => new Array<number>(blockCount).fill(0);
 
@@ -51,7 +63,9 @@ export class SharingWorld {
   /** The model: what each volume shows, and what it showed when it was sealed for the last time. */
   readonly shows = new Map<string, Shown>();
   readonly sealed = new Map<string, Shown>();
-  /** By `volume/snapshot`. */
+  /** What lies in backups, by their ids. */
+  readonly backups = new Map<string, number[]>();
+  /** By `volume/snapshot`, and of points that are backed up. */
   readonly kept = new Map<string, Shown>();
   readonly #policy: Policy;
   readonly #readers = new Map<string, SharedReaders>();
@@ -193,7 +207,7 @@ export class SharingWorld {
     const top = open === null ? [] : [this.content.get(open.id) ?? []];
     const model = this.shows.get(id);
     if (model) this.#same(id, model, [...contents, ...top], volume.sizeBytes);
-    for (const snapshot of snapshotsOf(volume)) {
+    for (const snapshot of [...snapshotsOf(volume), ...episodesOf(volume)]) {
       const upTo = below.length + placeOf(volume, snapshot.layer) + 1;
       const was = this.kept.get(`${id}/${snapshot.id}`);
       if (was === undefined) throw new Error(`${id} has snapshot ${snapshot.id} that nobody made`);
