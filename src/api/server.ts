@@ -8,6 +8,11 @@ import type { NodeService } from './service.ts';
 
 export type Api = {
   /**
+   * Builds what will serve on TCP and on that socket, which takes this thread for most of a second: a
+   * daemon does it before it has a lease to keep.
+   */
+  prepare(socket: string): Promise<void>;
+  /**
    * Serves on a Unix socket that only its owner may use; replaces one that a dead daemon left.
    * @throws `already-running` when another process answers there.
    */
@@ -32,13 +37,29 @@ export function createApi(
   const { secret, log } = options;
   const apps: App[] = [];
   const sockets: string[] = [];
+  const prepared = new Map<string, App>();
+  const keyOf = (access: Access) => (access.via === 'unix' ? (access.socket ?? '') : access.via);
   const open = async (access: Access): Promise<App> => {
+    const ready = prepared.get(keyOf(access));
+    prepared.delete(keyOf(access));
+    if (ready !== undefined) return ready;
     const app = await buildApp(service, access, log);
     app.server.maxConnections = maxConnections;
     apps.push(app);
     return app;
   };
   return {
+    async prepare(socket) {
+      checkSecret(secret);
+      for (const access of [
+        { via: 'tcp', secret },
+        { via: 'unix', socket },
+      ] satisfies Access[]) {
+        const app = await open(access);
+        await app.ready();
+        prepared.set(keyOf(access), app);
+      }
+    },
     async listenUnix(path) {
       await refuseLiveSocket(path);
       const app = await open({ via: 'unix', socket: path });

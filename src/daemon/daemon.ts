@@ -155,10 +155,12 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
   const { virsh, domainEvents } = moves;
   const ioErrors = createIoErrors({ agent, service, virsh, domainEvents });
   const api = createApi(service, { secret, log });
+  const socket = join(config.runDirectory, 'api.sock');
+  await api.prepare(socket);
   const listen = async () => {
     await api.listenTcp(config.address, config.ports.api);
-    await api.listenUnix(join(config.runDirectory, 'api.sock'));
-    log.info({ socket: join(config.runDirectory, 'api.sock') }, 'ready');
+    await api.listenUnix(socket);
+    log.info({ socket }, 'ready');
   };
   const startsApart = store.quarantine() !== null;
   if (startsApart) {
