@@ -5,6 +5,7 @@
  */
 import { HyperscaleError } from '../errors.ts';
 import { chooseAuthority } from './fence.ts';
+import { clonesOf } from './marks.ts';
 import { unsealedLayer } from './queries.ts';
 import { refuse } from './refuse.ts';
 import type {
@@ -62,7 +63,7 @@ export type LossPlan = {
 /**
  * What would be lost if the volume went on with what can be reached now.
  * @throws `not-allowed` when nothing would be: the volume needs no force; `unavailable` when nothing
- *   is left to go back to, or newer layers are in use.
+ *   is left to go back to, or newer layers are in use; `in-use` when clones go on from what would go.
  */
 export function planLoss(volume: Volume, reached: readonly Reached[]): LossPlan {
   if (volume.tail.phase === 'deleting') refuse(volume, 'force', 'it is being deleted');
@@ -81,6 +82,7 @@ export function planLoss(volume: Volume, reached: readonly Reached[]): LossPlan 
   const tailLost =
     unsealed !== null && verdict !== 'served' && (cut.length > 0 || verdict === null);
   if (tailLost || cut.length > 0) assertSomethingLeft(volume, whole, unsealed);
+  assertNotCloned(volume, cut);
   if (!tailLost && typeof verdict === 'object' && verdict !== null) believed.push(verdict);
   const dropped = [...cut.map(droppedSealed), ...(tailLost ? [droppedUnsealed(unsealed)] : [])];
   if (believed.length + dropped.length === 0) {
@@ -105,7 +107,8 @@ function believableChain(volume: Volume, reached: readonly Reached[]) {
   const believed: Believed[] = [];
   for (const [index, layer] of volume.chain.entries()) {
     const there = layer.replicas.filter((r) => fileOf(reached, r, layer.id) !== undefined);
-    if (there.some((r) => r.state === 'clean')) continue;
+    // The backup has what a layer holds that is being restored.
+    if (there.some((r) => r.state === 'clean') || layer.restoring !== undefined) continue;
     const written = (r: Replica) => fileOf(reached, r, layer.id);
     const doubtful = there.filter((r) => r.state === 'unverified');
     const whole = newest(
@@ -173,6 +176,22 @@ function assertSomethingLeft(volume: Volume, whole: number, unsealed: UnsealedLa
     {
       hint: `Bring back ${(names ?? []).join(' or ')}. If they are gone for good, so is the data: hscli volume delete ${volume.name}`,
       values: { volume: volume.id, holders: names },
+    },
+  );
+}
+
+/** What a clone goes on from cannot go: its own data lies on top of it. */
+function assertNotCloned(volume: Volume, cut: readonly SealedLayer[]): void {
+  const clones = clonesOf(volume).filter((c) => cut.some((l) => l.id === c.layer));
+  if (clones.length === 0) return;
+  const names = holdersOf(cut[0]).join(' or ');
+  const ids = clones.map((c) => c.volume);
+  throw new HyperscaleError(
+    'in-use',
+    `clones of volume ${volume.name} go on from what cannot be read: ${ids.join(', ')}`,
+    {
+      hint: `Bring back ${names}; or delete these clones, whose data is lost with it, then ask again.`,
+      values: { volume: volume.id, clones: ids },
     },
   );
 }

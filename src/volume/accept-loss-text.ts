@@ -3,6 +3,7 @@
 import type { Believed, Dropped, LossPlan } from './accept-loss-plan.ts';
 import { consumersOf } from './attachments.ts';
 import { listed } from './health-text.ts';
+import { snapshotsOf } from './marks.ts';
 import type { Volume } from './types.ts';
 
 export type LossText = {
@@ -14,7 +15,11 @@ export type LossText = {
 
 export function describeLoss(volume: Volume, plan: LossPlan): LossText {
   const { believed, dropped, missing, cutOffWriter } = plan;
-  const lost = [...droppedText(dropped), ...believed.map(believedText)];
+  const lost = [
+    ...droppedText(dropped),
+    ...snapshotsText(volume, dropped),
+    ...believed.map(believedText),
+  ];
   const before = [];
   if (missing.length > 0) {
     const verb = missing.length === 1 ? 'it' : 'one of them';
@@ -48,6 +53,13 @@ function droppedText(dropped: readonly Dropped[]): string[] {
     `LOST: all writes acknowledged since epoch ${first.epoch} began${since}. The ${layers} ${listed(epochs)}, on ${where}, ${are} taken out of the volume.`,
     `The volume goes back to what it held when epoch ${first.epoch} began. Whoever has read it since then saw newer data than it will see.`,
   ];
+}
+
+function snapshotsText(volume: Volume, dropped: readonly Dropped[]): string[] {
+  const gone = snapshotsOf(volume).filter((s) => dropped.some((d) => d.layer === s.layer));
+  return gone.length === 0
+    ? []
+    : [`LOST with them: ${listed(gone.map((s) => `snapshot ${s.name}`))}.`];
 }
 
 function believedText({ epoch, node, writtenAt, why }: Believed): string {
