@@ -10,6 +10,8 @@ export type Write = {
   /** The number of the newest write that was issued when it ended; Infinity while it has not. */
   ended: number;
   acknowledged: boolean;
+  /** It may be gone although it was acknowledged: every copy lost power. */
+  forgiven?: true;
   /** How many requests for it are under way in heads that live. */
   underWay: number;
 };
@@ -48,6 +50,16 @@ export class BlockHistory {
     return this.#floor.get(block) ?? 0;
   }
 
+  /** The newest write of the block that was acknowledged before write `issued` was issued. */
+  floorBefore(block: number, issued: number): number {
+    let floor = 0;
+    for (const [value, write] of this.#writes) {
+      const counts = write.acknowledged && write.forgiven !== true;
+      if (write.block === block && counts && write.ended < issued) floor = Math.max(floor, value);
+    }
+    return floor;
+  }
+
   acknowledge(value: number, newest: number): void {
     const write = this.#writes.get(value);
     if (write === undefined) return;
@@ -81,6 +93,7 @@ export class BlockHistory {
 
   /** All copies may have lost what was not stable: what is there now is what there is. */
   forgive(content: readonly number[]): void {
+    for (const write of this.#writes.values()) if (write.acknowledged) write.forgiven = true;
     for (const [block, value] of content.entries()) {
       const write = this.write(value);
       if (write !== undefined) write.ended = Infinity;

@@ -1,5 +1,6 @@
 import type { Volume } from '../../src/volume/types.ts';
 import type { BlockHistory } from './checker-blocks.ts';
+import type { Groups } from './checker-groups.ts';
 import type { Disk } from './disk.ts';
 
 /** What is known of one volume. */
@@ -15,7 +16,7 @@ export type Known = {
   detached: Set<string>;
   /** What its ancestors show of it; nothing when it was not cloned. */
   below: number[];
-  /** What each snapshot shows, for ever. */
+  /** What each snapshot and each episode shows, for ever; by id. */
   snapshots: Map<string, number[]>;
   /** The newest epoch in which a head has completed a write. */
   servedEpoch: number;
@@ -24,8 +25,14 @@ export type Known = {
 /** What the parts of the checker share. */
 export interface Checks {
   readonly disks: readonly Disk[];
-  readonly counts: { sealed: number; reverts: number };
+  readonly counts: { sealed: number; reverts: number; imports: number; backups: number };
+  readonly groups: Groups;
+  /** What lies in the files that users have, by their checksums. */
+  readonly files: ReadonlyMap<string, readonly number[]>;
+  /** What lies in backups on targets, by their ids. */
+  readonly backups: ReadonlyMap<string, readonly number[]>;
   fail(text: string): never;
+  now(): number;
   known(volume: string): Known;
   /** The record as it is now. */
   record(volume: string): Volume | undefined;

@@ -4,8 +4,8 @@ import { copiesWanted } from '../../src/volume/policy.ts';
 import { cleanReplicas, unsealedLayer } from '../../src/volume/queries.ts';
 import type { Merge, Replica, SealedLayer, Volume } from '../../src/volume/types.ts';
 import { type Checks, type Known, short } from './checker-known.ts';
-import { begin, checkRevert, checkSnapshots } from './checker-sharing.ts';
-import { blocksOf } from './disk.ts';
+import { begin, checkBackups, checkRevert, checkSnapshots } from './checker-sharing.ts';
+import { blockCount, blocksOf } from './disk.ts';
 import { overlay } from './layer-store.ts';
 
 /** Holds a new record against the one before it and against what lies on the disks. */
@@ -27,7 +27,12 @@ export function checkRecord(
   const shown = previous === null ? [] : chainContent(known, previous);
   const fresh = next.chain.filter((layer) => !known.sealed.has(layer.id));
   for (const layer of fresh) learnSealed(checker, known, previous, layer);
+  if (previous === null && fresh.length > 0) {
+    known.history.restart(chainContent(known, next));
+    checker.counts.imports += 1;
+  }
   checkCopies(checker, known, next);
+  if (previous?.importing !== undefined) checkImport(checker, known, next);
   const merged = fresh.some((layer) => layer.id === previous?.merge?.into);
   if (merged && chainContent(known, next).join() !== shown.join()) {
     checker.fail(`the merge of ${short(next.id)} shows other content than its layers (rule 16)`);
@@ -42,6 +47,7 @@ export function checkRecord(
   }
   if (previous !== null) checkRevert(checker, known, previous, next);
   checkSnapshots(checker, known, next);
+  if (previous !== null) checkBackups(checker, known, previous, next);
   if (next.tail.phase === 'open' && previous?.tail.phase === 'opening') {
     for (const { node } of next.tail.layer.members) {
       const copy = checker.diskOf(node)?.copies.get(next.tail.layer.id);
@@ -49,6 +55,23 @@ export function checkRecord(
       if (!empty) checker.fail(`${node} has no empty file of epoch ${next.tail.layer.epoch}`);
     }
   }
+}
+
+/** What was made of a file, or of a backup, shows that from the moment on when it can be used. */
+function checkImport(checker: Checks, known: Known, next: Volume): void {
+  const [layer] = next.chain;
+  if (layer === undefined) return;
+  const { file, restoredFrom } = next;
+  const from = restoredFrom?.backup ?? file?.sha256 ?? '';
+  const expected = checker.backups.get(from) ?? checker.files.get(from) ?? [];
+  const shown = chainContent(known, next);
+  if (shown.some((value, block) => value !== (expected[block] ?? 0))) {
+    checker.fail(
+      `${next.name} shows ${shown.join()}, and what it is made of holds ${expected.join()}`,
+    );
+  }
+  known.history.restart(shown);
+  checker.counts.imports += 1;
 }
 
 /** Every member of the layer that was open has lost power since, and with it what was not stable. */
@@ -62,7 +85,10 @@ export function chainContent(known: Known, volume: Volume): number[] {
   return overlay([known.below, ...volume.chain.map((l) => known.sealed.get(l.id) ?? [])]);
 }
 
-/** From its seal on a layer holds what its authority held then; a merge what its run showed. */
+/**
+ * From its seal on a layer holds what its authority held then; a merge what its run showed; one that
+ * is being restored what its backup holds.
+ */
 function learnSealed(
   checker: Checks,
   known: Known,
@@ -71,6 +97,15 @@ function learnSealed(
 ): void {
   if (previous?.merge?.into === layer.id) {
     known.sealed.set(layer.id, mergedContent(known, previous.merge));
+    return;
+  }
+  if (layer.restoring !== undefined) {
+    const { backups } = checker;
+    const held = backups.get(known.record?.restoredFrom?.backup ?? '') ?? [];
+    known.sealed.set(
+      layer.id,
+      Array.from({ length: blockCount }, (_, block) => held[block] ?? 0),
+    );
     return;
   }
   const copy = checker.diskOf(layer.authority)?.copies.get(layer.id);

@@ -2,9 +2,10 @@
 import type { HeadSpec } from '../../src/engine/engine.ts';
 import { isRevert } from '../../src/volume/invariant-marks.ts';
 import { goesOnFrom, layersBelow } from '../../src/volume/lineage.ts';
-import { clonesOf, placeOf, snapshotsOf } from '../../src/volume/marks.ts';
+import { clonesOf, episodesOf, placeOf, snapshotsOf } from '../../src/volume/marks.ts';
 import type { Volume } from '../../src/volume/types.ts';
 import { type Checks, type Known, short } from './checker-known.ts';
+import { rotten } from './disk.ts';
 import { overlay } from './layer-store.ts';
 
 /** A record was created: of a clone, what it shows from now on below its own layers. */
@@ -29,17 +30,44 @@ function shownUpTo(known: Known, volume: Volume, layer: string | null): number[]
   return overlay([known.below, ...chain.map((l) => known.sealed.get(l.id) ?? [])]);
 }
 
-/** A snapshot shows for ever what it showed when it was made. */
+/** A snapshot, and a point that is backed up, shows for ever what it showed when it was made. */
 export function checkSnapshots(checker: Checks, known: Known, volume: Volume): void {
-  for (const snapshot of snapshotsOf(volume)) {
+  for (const snapshot of [...snapshotsOf(volume), ...episodesOf(volume)]) {
     const shown = shownUpTo(known, volume, snapshot.layer);
     const was = known.snapshots.get(snapshot.id);
-    if (was === undefined) known.snapshots.set(snapshot.id, shown);
-    else if (was.join() !== shown.join()) {
+    if (was === undefined) {
+      known.snapshots.set(snapshot.id, shown);
+      const { name } = snapshot;
+      const group = 'group' in snapshot ? snapshot.group : undefined;
+      if (group !== undefined) {
+        checker.groups.add(group, { known, name, shown }, volume, checker.now());
+      }
+    } else if (was.join() !== shown.join()) {
       checker.fail(
         `snapshot ${snapshot.name} of ${short(volume.id)} shows ${shown.join()}, not ${was.join()} (rule 4)`,
       );
     }
+  }
+}
+
+/** What was shipped is on the target: what the volume showed at that point, and nothing else. */
+export function checkBackups(checker: Checks, known: Known, previous: Volume, next: Volume): void {
+  for (const { id, name, backup } of episodesOf(next)) {
+    const before = episodesOf(previous).find((e) => e.id === id);
+    if (backup === undefined || before?.backup === backup) continue;
+    const held = checker.backups.get(backup);
+    const shown = known.snapshots.get(id) ?? [];
+    // A copy that rotted unseen may have been read.
+    const wrong = shown.some((value, block) => {
+      const kept = held?.[block] ?? 0;
+      return kept !== value && kept !== rotten;
+    });
+    if (held === undefined || wrong) {
+      checker.fail(
+        `backup ${name} of ${short(next.id)} holds ${held?.join()}, and not ${shown.join()}`,
+      );
+    }
+    checker.counts.backups += 1;
   }
 }
 

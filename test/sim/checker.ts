@@ -2,6 +2,7 @@ import type { HeadSpec, LayerKey } from '../../src/engine/engine.ts';
 import type { Volume } from '../../src/volume/types.ts';
 import { BlockHistory } from './checker-blocks.ts';
 import { checkFinal } from './checker-final.ts';
+import { Groups } from './checker-groups.ts';
 import { type Checks, type Known, short } from './checker-known.ts';
 import { checkRecord } from './checker-record.ts';
 import { checkSharing, checkSources } from './checker-sharing.ts';
@@ -43,6 +44,9 @@ export class Checker implements Checks {
   readonly #rotten = new Set<string>();
   /** When a member of a layer first answered an error, by layer. */
   readonly #failed = new Map<string, number>();
+  readonly groups = new Groups(this);
+  readonly files = new Map<string, readonly number[]>();
+  readonly backups = new Map<string, readonly number[]>();
   #newest = 0;
   /** What was checked; a history that checks nothing proves nothing. */
   readonly counts = {
@@ -53,6 +57,9 @@ export class Checker implements Checks {
     excused: 0,
     reverts: 0,
     points: 0,
+    imports: 0,
+    groups: 0,
+    backups: 0,
   };
 
   constructor(core: Core) {
@@ -62,6 +69,10 @@ export class Checker implements Checks {
   fail(text: string): never {
     this.#core.trace.note('checker', text);
     throw new Violation(text);
+  }
+
+  now(): number {
+    return this.#core.scheduler.now();
   }
 
   known(id: string): Known {
@@ -151,6 +162,15 @@ export class Checker implements Checks {
     history.seen(value);
   }
 
+  /** A user has a file, with something in each of some blocks. @returns its checksum */
+  file(blocks: number): string {
+    const { random } = this.#core;
+    const sha256 = random.hex(64);
+    const content = Array.from({ length: blocks }, () => (random.chance(0.6) ? ++this.#newest : 0));
+    this.files.set(sha256, content);
+    return sha256;
+  }
+
   /** Somebody asks for a snapshot or a clone: it shows all that was acknowledged before. */
   pointAsked(volume: string): AskedPoint {
     const { history } = this.known(volume);
@@ -187,7 +207,8 @@ export class Checker implements Checks {
       );
     }
     const { opened } = known;
-    for (const { layer, peers } of sealed) {
+    for (const { layer, peers, fromBackup } of sealed) {
+      if (fromBackup === true) continue;
       const node = peers[0]?.node ?? machine.name;
       const content = this.known(layer.volume).sealed.get(layer.layer);
       const held = this.diskOf(node)?.copies.get(layer.layer)?.cached;
@@ -205,6 +226,12 @@ export class Checker implements Checks {
       );
     }
     opened.add(open.layer.layer);
+    this.groups.headStarted(volume, this.now());
+  }
+
+  /** It lives no longer. */
+  headEnded({ open }: HeadSpec): void {
+    this.groups.headEnded(open.layer.layer, this.now());
   }
 
   writeTaken({ volume }: HeadSpec, value: number): void {
@@ -281,7 +308,10 @@ export class Checker implements Checks {
       // What it has open itself stays its own, also when another record deletes the file.
       const mine = spec.volume === volume ? host.name : undefined;
       return spec.sealed.some(
-        (s) => s.layer.layer === layer && (s.peers[0]?.node ?? mine) === machine.name,
+        (s) =>
+          s.layer.layer === layer &&
+          s.fromBackup !== true &&
+          (s.peers[0]?.node ?? mine) === machine.name,
       );
     });
     if (read) this.fail(`${machine.name} deletes layer ${epoch} under the head that reads it`);
@@ -323,7 +353,7 @@ export class Checker implements Checks {
   }
 
   /** At the end of a history, when everything is up, quiet and healed. */
-  final(volumes: readonly Volume[]): void {
-    checkFinal(this, volumes);
+  final(volumes: readonly Volume[], names: ReadonlyMap<string, string>): void {
+    checkFinal(this, volumes, names);
   }
 }

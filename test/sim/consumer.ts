@@ -31,6 +31,7 @@ export class Consumer {
   readonly #core: Core;
   readonly #processes: Processes;
   readonly #checker: Checker;
+  readonly #writes: boolean;
   #process: SimProcess | null = null;
   #client: NbdClient | null = null;
   #session = '';
@@ -52,7 +53,9 @@ export class Consumer {
     checker: Checker,
     machine: Machine,
     volumeId: string,
+    writes = true,
   ) {
+    this.#writes = writes;
     this.#core = core;
     this.#processes = processes;
     this.#checker = checker;
@@ -161,7 +164,8 @@ export class Consumer {
     if (blocks === 0) return;
     const block = random.int(0, blocks - 1);
     const dice = random.int(0, 9);
-    if (dice === 0 && this.#writing.size === 0) {
+    if (!this.#writes) this.#read(block);
+    else if (dice === 0 && this.#writing.size === 0) {
       this.#send({ kind: 'flush', block, value: 0 }, () => undefined);
     } else if (this.#writing.has(block)) return;
     else if (dice < 6 && this.#writing.size < mostWrites) this.#write(block);

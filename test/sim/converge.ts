@@ -1,6 +1,7 @@
 import { isNameless, isUnneededBase } from '../../src/volume/delete.ts';
+import { pendingEpisodes } from '../../src/volume/episodes.ts';
 import { describeVolume } from '../../src/volume/health.ts';
-import { isTooLong } from '../../src/volume/marks.ts';
+import { isTooLong, snapshotsOf } from '../../src/volume/marks.ts';
 import type { Volume } from '../../src/volume/types.ts';
 import { Violation } from './core.ts';
 import { blocksOf } from './disk.ts';
@@ -22,6 +23,7 @@ export function healEverything(world: World): void {
   etcd.start();
   etcd.wake();
   world.duplicates = 0;
+  for (const target of world.targets.values()) target.down = false;
   for (const node of nodes) {
     node.lagMs = 0;
     node.thaw();
@@ -109,6 +111,11 @@ function unfinished(world: World): string[] {
     if (tail.phase === 'deleting') return [`${name} is not deleted`];
     const wrong = report.findings.filter(({ what }) => !isLost(world, volume, what));
     if (wrong.length > 0) return [`${name}: ${wrong[0]?.what}`];
+    const [attachment] = volume.attachments;
+    const host = attachment && world.node(attachment.host).machine;
+    if (volume.view !== undefined && host?.boot !== attachment?.boot) {
+      return [`${name}: nobody looks at it, and it is there`];
+    }
     return [...work(volume)].map((text) => `${name}: ${text}`);
   });
 }
@@ -129,7 +136,10 @@ function* work(volume: Volume): Generator<string> {
   if (volume.garbage.length > 0) yield 'garbage is left';
   if (isTooLong(volume)) yield 'the chain is too long';
   if (isUnneededBase(volume)) yield 'no clone needs it';
+  if (volume.importing !== undefined) yield 'it is being imported';
   if (volume.flatten !== undefined) yield 'it is not flattened';
+  if (volume.compact !== undefined) yield 'it is not compacted';
+  if (pendingEpisodes(volume).length > 0) yield 'an episode is not shipped';
   if (volume.leaving !== undefined) yield 'it has not left its parent';
   if (volume.chain.some((l) => l.replicas.some((r) => r.state !== 'clean'))) {
     yield 'a copy is not clean';
@@ -145,10 +155,19 @@ export async function clearAway(world: World): Promise<void> {
   while (world.volumes().length > 0) {
     const named = world.volumes().filter((v) => !isNameless(v));
     if (named.length > 0) {
-      const { name, attachments } = random.pick(named);
+      const volume = random.pick(named);
+      const { id, attachments, view } = volume;
       await random.pick(world.nodes).ask(callTimeoutMs, async (service, signal) => {
-        for (const { host } of attachments) await service.detach(name, host, signal);
-        await service.deleteVolume(name, { snapshots: true });
+        if (view !== undefined) {
+          const shown = { volume: view.of, snapshot: view.snapshot?.id ?? '' };
+          await service.views.detach(shown, attachments[0]?.host ?? '', signal);
+          return;
+        }
+        for (const snapshot of snapshotsOf(volume).filter((s) => s.protected)) {
+          await service.snapshots.protect(id, snapshot.id, false);
+        }
+        for (const { host } of attachments) await service.detach(id, host, signal);
+        await service.deleteVolume(id, { snapshots: true });
       });
     }
     if (scheduler.now() > until) {

@@ -42,6 +42,8 @@ export class Disk {
   /** Not synced when written: a power cut may take one. */
   readonly manifests = new Map<string, Manifest>();
   readonly spares = new Set<number>();
+  /** Files that were sent here to be imported, by path. */
+  readonly files = new Map<string, readonly number[]>();
   /** On a tmpfs: empty after a boot. */
   readonly burnt = new Set<string>();
   readonly #checker: Checker;

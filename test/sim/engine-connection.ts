@@ -101,6 +101,7 @@ export class Connection {
   readonly #back: Wire;
   readonly #unsubscribe: (() => void)[];
   #closed = false;
+  #hungUp = false;
   #onClosed: () => void = () => undefined;
 
   /** The client wants to write. */
@@ -130,6 +131,11 @@ export class Connection {
     return this.#closed;
   }
 
+  /** As the server sees it. */
+  get served(): boolean {
+    return !this.#closed && !this.#hungUp;
+  }
+
   request(request: BlockRequest, reply: ReplyTo): void {
     if (this.#closed) return;
     const answer: ReplyTo = (outcome) => {
@@ -151,6 +157,7 @@ export class Connection {
 
   /** The server ends it: no reply goes out any more, and nothing more is read from it. */
   hangUp(): void {
+    this.#hungUp = true;
     this.#there.cut();
     this.#back.cut();
     const last = new Wire(this.#route(this.server.machine, this.client.machine));

@@ -7,6 +7,7 @@ import type { SimProcess } from './engine-process.ts';
 import type { HeadProcess } from './head.ts';
 import type { GatewaySpec, RelayProcess } from './relay.ts';
 import type { ReplicaProcess } from './replica.ts';
+import type { StreamProcess } from './stream-process.ts';
 
 /** A TCP connection attempt that got no answer is given up after this. */
 const dialMs = 1_500;
@@ -26,6 +27,8 @@ export class Host {
   readonly proxies = new Map<RelayProcess, ProxySpec>();
   readonly gateways = new Map<RelayProcess, GatewaySpec>();
   readonly consumers = new Set<SimProcess>();
+  /** What serves backups to heads, by the layer that it stands for. */
+  readonly streams = new Map<string, StreamProcess>();
   replica: ReplicaProcess | null = null;
   /** Chance of a process not to start. */
   spawnFailures = 0;
@@ -49,7 +52,7 @@ export class Host {
   /** Every process that a power cut ends. */
   processes(): SimProcess[] {
     const servers = [...this.heads, ...this.proxies.keys(), ...this.gateways.keys()];
-    const all = [...servers, ...this.consumers];
+    const all = [...servers, ...this.streams.values(), ...this.consumers];
     return this.replica === null ? all : [...all, this.replica];
   }
 
@@ -68,6 +71,15 @@ export class Host {
     return new NbdClient(client, (done) => {
       this.dial(client, node, layer, (host) => host.replica, done, writes);
     });
+  }
+
+  /** A process's link to a backup that is served in place of a layer. */
+  streamTo(client: SimProcess, node: string, layer: string, port: number): NbdClient {
+    const find = ({ streams }: Host) => {
+      const stream = streams.get(layer);
+      return stream?.port === port ? stream : null;
+    };
+    return new NbdClient(client, (done) => this.dial(client, node, layer, find, done, false));
   }
 
   /** Connects to a gateway on another machine. */

@@ -125,7 +125,10 @@ export class SimEngine implements Engine {
     const { core } = this.#host;
     const head = new HeadProcess(core, this.#host, this.#checker, spec);
     this.#host.heads.add(head);
-    head.onGone(() => this.#host.heads.delete(head));
+    head.onGone(() => {
+      this.#host.heads.delete(head);
+      this.#checker.headEnded(spec);
+    });
     const error = await this.#daemon.ask<string | null>((resolve) => {
       head.onGone(() => resolve('it ended at once'));
       head.build((failure) => {

@@ -208,6 +208,14 @@ export const faults: Record<string, Fault> = {
     const { node, layer } = world.core.random.pick(found);
     return world.processes.disk(world.node(node).machine).rot(layer) ? nothing : undefined;
   },
+  'backup target is silent': (world) => {
+    if (world.targets.size === 0) return undefined;
+    const target = world.core.random.pick([...world.targets.values()]);
+    target.down = true;
+    return () => {
+      target.down = false;
+    };
+  },
   'processes do not start': onMachine((world, machine) => {
     world.processes.setSpawnFailures(machine, world.core.random.pick([0.1, 0.5]));
     return () => world.processes.setSpawnFailures(machine, 0);

@@ -38,14 +38,19 @@ export class SimHead implements HeadHandle {
       sizeBytes: this.#process.spec.sizeBytes,
       pid: this.#process.pid,
       sessions: [...this.#sessions],
-      sealed: sealed.map(({ layer, peers }) => ({
+      sealed: sealed.map(({ layer, peers, fromBackup }) => ({
         layer: layer.layer,
         from: peers[0]?.node ?? null,
         fromBoot: peers[0]?.boot ?? null,
+        ...(fromBackup === true && peers[0] !== undefined ? { backupPort: peers[0].port } : {}),
       })),
       peers: open.peers.map((peer) => peer.node),
       limits: this.#process.limits,
     };
+  }
+
+  connections(): number {
+    return this.#process.alive ? this.#process.connections() : 0;
   }
 
   onFault(listener: (fault: HeadFault) => void): void {

@@ -76,8 +76,13 @@ export class HeadProcess extends SimProcess implements BlockServer {
       return { peer: peer?.node ?? '', link };
     };
     try {
-      for (const { layer, local, peers } of this.spec.sealed) {
-        this.#sealed.unshift(place(layer.layer, local, peers[0], false));
+      for (const { layer, local, peers, fromBackup } of this.spec.sealed) {
+        const [peer] = peers;
+        if (fromBackup === true && peer !== undefined) {
+          const link = this.#host.streamTo(this, peer.node, layer.layer, peer.port);
+          links.push(link);
+          this.#sealed.unshift({ peer: peer.node, link });
+        } else this.#sealed.unshift(place(layer.layer, local, peer, false));
       }
       const { layer, local, peers } = this.spec.open;
       if (local) this.#members.push(place(layer.layer, true, undefined, true));
@@ -102,6 +107,12 @@ export class HeadProcess extends SimProcess implements BlockServer {
 
   get sessions(): string[] {
     return [...this.#sessions].filter(([, s]) => !s.removing).map(([name]) => name);
+  }
+
+  /** How many clients are connected. */
+  connections(): number {
+    const all = [...this.#sessions.values()].flatMap((s) => [...s.connections]);
+    return all.filter((connection) => connection.served).length;
   }
 
   /** Requests of the session may still be finished here. */

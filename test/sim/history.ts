@@ -1,3 +1,4 @@
+import { simTargets } from './backups.ts';
 import { Checker } from './checker.ts';
 import { clearAway, converge, healEverything } from './converge.ts';
 import { type Core, Violation } from './core.ts';
@@ -66,8 +67,11 @@ export async function runHistory(
     more,
     machines.map((m) => m.name),
   );
-  const world = new World(core, machines, checker, labels);
-  world.shares = new SeededRandom(seed ^ sharingSeed).chance(sharing);
+  const sharer = new SeededRandom(seed ^ sharingSeed);
+  const shares = sharer.chance(sharing);
+  const targets = simTargets(sharer, machines);
+  const world = new World(core, machines, checker, labels, targets);
+  world.shares = shares;
   let over = false;
   play(world, length, new Operator(world, more)).then(
     () => {
@@ -128,8 +132,8 @@ async function play(world: World, length: Length, operator: Operator): Promise<v
   await operator.tidy();
   await converge(world, users);
   for (const { consumer } of users) consumer?.vanish();
-  world.checker.final(world.volumes());
+  world.checker.final(world.volumes(), world.names);
   if (!world.shares) return;
   await clearAway(world);
-  world.checker.final(world.volumes());
+  world.checker.final(world.volumes(), world.names);
 }

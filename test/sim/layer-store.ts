@@ -1,10 +1,12 @@
 import type { Extent, LayerKey, LayerStore, PoolInventory } from '../../src/engine/engine.ts';
+import type { ImageSource } from '../../src/engine/image-source.ts';
 import { HyperscaleError } from '../../src/errors.ts';
 import { blockCount, blocksOf, type Copy, type Disk } from './disk.ts';
 import type { DaemonProcess } from './engine-daemon.ts';
 
 const createMs = [20, 300] as const;
 const mergeMs = [100, 800] as const;
+const importMs = [100, 4_000] as const;
 const totalBytes = 1_000_000;
 
 /** What one sees through layers that lie upon each other, oldest first. */
@@ -172,14 +174,16 @@ export class SimLayerStore implements LayerStore {
 
   async importFile(
     into: LayerKey,
-    _source: unknown,
+    { path }: ImageSource,
     sizeBytes: number,
     signal: AbortSignal,
   ): Promise<void> {
-    await this.#daemon.wait(this.#disk.core.random.int(...mergeMs));
+    await this.#daemon.wait(this.#disk.core.random.int(...importMs));
     if (signal.aborted) throw new HyperscaleError('cancelled', 'the import was cancelled');
     this.#spaceOrThrow();
-    await this.#place(into, sizeBytes);
+    const held = this.#disk.files.get(path);
+    const content = Array.from({ length: blockCount }, (_, block) => held?.[block] ?? 0);
+    await this.#place(into, sizeBytes, content);
   }
 
   async inventory(volume?: string): Promise<PoolInventory> {

@@ -1,25 +1,36 @@
 /**
- * Runs histories from seed SIM_FROM on until one fails or SIM_SECONDS of processor time are spent;
- * tells which as JSON.
+ * Runs the histories of SIM_SEEDS, or from SIM_FROM on until one fails or SIM_SECONDS of processor
+ * time are spent; tells of each of SIM_SEEDS, or of the last one, as a line of JSON.
  */
 import { runHistory } from './history.ts';
 
+const seeds = process.env.SIM_SEEDS?.split(',').map(Number);
 const seconds = Number(process.env.SIM_SECONDS ?? '60');
-const only = process.env.SIM_ONLY_SEED;
-const first = Number(only ?? process.env.SIM_FROM ?? '1');
+const from = Number(process.env.SIM_FROM ?? '1');
 
 let unhandled: string | null = null;
 process.on('unhandledRejection', (error) => {
   unhandled ??= error instanceof Error ? error.message : String(error);
 });
 
-for (let seed = first; ; seed += 1) {
+const spent = () => process.cpuUsage().user / 1e6;
+
+async function play(seed: number): Promise<string | null> {
+  unhandled = null;
   const result = await runHistory(seed);
-  const error = result.error ?? unhandled;
-  const over = process.cpuUsage().user > seconds * 1e6;
-  if (error === null && !over && only === undefined) continue;
-  process.stdout.write(
-    `${JSON.stringify({ seed, error: error?.split('\n')[0] ?? null, spent: process.cpuUsage().user / 1e6 })}\n`,
-  );
-  process.exit(0);
+  return result.error ?? unhandled;
 }
+
+function tell(seed: number, error: string | null): void {
+  const text = error?.split('\n')[0] ?? null;
+  process.stdout.write(`${JSON.stringify({ seed, error: text, spent: spent() })}\n`);
+}
+
+for (const seed of seeds ?? []) tell(seed, await play(seed));
+for (let seed = from; seeds === undefined; seed += 1) {
+  const error = await play(seed);
+  if (error === null && spent() <= seconds) continue;
+  tell(seed, error);
+  break;
+}
+process.exit(0);

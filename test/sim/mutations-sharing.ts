@@ -15,6 +15,7 @@ export const sharingMutations: readonly Mutation[] = [
   },
   {
     name: 'clone-of-an-older-record',
+    slow: true,
     file: 'src/store/etcd-transactions.ts',
     find: '...(other ? [atRevision(other.key, parent.previous.revision)] : []),',
     replace: '',
@@ -85,6 +86,7 @@ export const sharingMutations: readonly Mutation[] = [
   },
   {
     name: 'gone-clone-decided-by-the-cache',
+    slow: true,
     file: 'src/node/background.ts',
     find: 'if (!goesOnFrom(now?.value, volume.id)) gone.push(clone.volume);',
     replace: 'if (now !== null) gone.push(clone.volume);',
@@ -114,6 +116,7 @@ export const sharingMutations: readonly Mutation[] = [
   },
   {
     name: 'flattened-clone-forgotten-early',
+    slow: true,
     file: 'src/volume/flatten.ts',
     find: 'return volume.leaving !== undefined && isDeletable(volume, volume.leaving.afterEpoch);',
     replace: 'return volume.leaving !== undefined;',

@@ -1,6 +1,8 @@
 import pLimit from 'p-limit';
 import type { LayerStore } from '../../src/engine/engine.ts';
 import { Agent } from '../../src/node/agent.ts';
+import { BackupDuties } from '../../src/node/backup-duties.ts';
+import { Backups } from '../../src/node/backup-service.ts';
 import type { Context, Environment, Log } from '../../src/node/context.ts';
 import { EventLog } from '../../src/node/events.ts';
 import { Rebalance } from '../../src/node/rebalance.ts';
@@ -9,8 +11,10 @@ import { Service } from '../../src/node/service.ts';
 import { createEtcdStore, type EtcdStore } from '../../src/store/etcd-store.ts';
 import { leaseSeconds, type Store } from '../../src/store/store.ts';
 import type { NodeLease } from '../../src/volume/types.ts';
+import { SimTargets } from './backups.ts';
 import { type Core, Violation } from './core.ts';
 import { type ReplicaState, SimPeerHealth } from './health.ts';
+import { createSimImages } from './images.ts';
 import type { Node } from './node.ts';
 import type { NodeRun } from './node-run.ts';
 import { contentThroughRun, engineThroughRun } from './node-seams.ts';
@@ -27,6 +31,7 @@ const worthTelling = 0.01;
 const ownLookMs = 1_000;
 const hungAfterMs = 5_000;
 const version = 'sim';
+const backupOptions = { bytesPerSecond: 0, socketDirectory: '/run/backup' };
 /** Fast, and all over again every three seconds. */
 const scrubOptions = { bytesPerSecond: 1e12, intervalDays: 3 / 86_400 };
 /** Often enough for something to be moved while there are faults. */
@@ -50,7 +55,7 @@ export async function composeDaemon(
   headsAreNewest: () => boolean;
   listen: () => Promise<Service>;
 }> {
-  const { core, etcd, network, processes, repairDelayMs } = world;
+  const { core, etcd, network, processes, repairDelayMs, checker } = world;
   const { machine } = node;
   const { name, pool, boot, address } = machine;
   const seams = processes.daemon(machine);
@@ -70,6 +75,7 @@ export async function composeDaemon(
   });
   const environment = environmentOf(core, run);
   const labels = world.labels.get(name);
+  const targets = [...world.targets.keys()].filter((target) => world.knowsTarget(name, target));
   await store.registerNode({
     name,
     pool,
@@ -78,6 +84,7 @@ export async function composeDaemon(
     replicaPort: 2,
     registeredAt: environment.now(),
     ...(labels === undefined ? {} : { labels }),
+    ...(targets.length === 0 ? {} : { backupTargets: targets }),
   });
   await keepLeaseCurrent(run, store, engine.layers, { name, pool, boot, version });
   let connectedSince = core.scheduler.now() - leasesSettleMs;
@@ -121,7 +128,17 @@ export async function composeDaemon(
       new Rebalance(agent, rebalancePercent, rebalanceTimes).start();
       if (world.scrubs) new Scrub(agent, node.scrubMemory, scrubOptions).start();
       watchOwnReplicaServer(world, node, run);
-      return new Service(agent, version, environment.randomId, store.retirement);
+      const service = new Service(agent, version, environment.randomId, store.retirement);
+      const host = processes.host(machine);
+      const lying = { host, checker, targets: world.targets, known: targets };
+      const made = await createSimImages(agent, service, lying);
+      service.images = made.images;
+      service.restores = made.restores;
+      const calls = new SimTargets({ ...world, machine, run, known: targets });
+      const duties = new BackupDuties(agent, calls, backupOptions);
+      duties.start();
+      service.backups = new Backups(agent, calls, duties);
+      return service;
     },
   };
 }

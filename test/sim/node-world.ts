@@ -1,6 +1,7 @@
 import type { Labels } from '../../src/volume/types.ts';
+import type { SimRepository } from './backups.ts';
 import type { Checker } from './checker.ts';
-import type { Core } from './core.ts';
+import type { Core, Machine } from './core.ts';
 import type { SimNetwork } from './network.ts';
 import type { Node } from './node.ts';
 import type { Processes } from './processes.ts';
@@ -21,4 +22,9 @@ export type NodeWorld = {
   /** Where machines stand, by their names. */
   labels: ReadonlyMap<string, Labels>;
   checker: Checker;
+  machines: readonly Machine[];
+  /** What lies on each backup target. */
+  targets: ReadonlyMap<string, SimRepository>;
+  /** Whether a node has a target in its configuration. */
+  knowsTarget(node: string, target: string): boolean;
 };

@@ -14,6 +14,7 @@ export type GatewaySpec = { volume: string; session: string; port: number; sizeB
 export class RelayProcess extends SimProcess implements BlockServer {
   readonly session: string;
   readonly #upstream: NbdClient;
+  readonly #clients = new Set<Connection>();
   #blocks = 0;
 
   constructor(
@@ -42,7 +43,14 @@ export class RelayProcess extends SimProcess implements BlockServer {
   }
 
   opened(connection: Connection): boolean {
-    return connection.exportName === this.session;
+    const open = connection.exportName === this.session;
+    if (open) this.#clients.add(connection);
+    return open;
+  }
+
+  /** How many clients are connected. */
+  connections(): number {
+    return [...this.#clients].filter((connection) => connection.served).length;
   }
 
   serve(_connection: Connection, request: BlockRequest, reply: ReplyTo): void {
@@ -84,10 +92,16 @@ class RelayHandle {
 
 export class SimProxy extends RelayHandle implements ProxyHandle {
   readonly spec: ProxySpec;
+  readonly #process: RelayProcess;
 
   constructor(daemon: DaemonProcess, process: RelayProcess, spec: ProxySpec) {
     super(daemon, process);
     this.spec = spec;
+    this.#process = process;
+  }
+
+  connections(): number {
+    return this.#process.connections();
   }
 }
 

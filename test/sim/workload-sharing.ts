@@ -1,37 +1,46 @@
-import type { Service } from '../../src/node/service.ts';
+import { isNameless } from '../../src/volume/delete.ts';
 import { snapshotsOf } from '../../src/volume/marks.ts';
-import { blockBytes, blockCount } from './disk.ts';
-import type { Outcome } from './node.ts';
-import { simPolicy, type World } from './world.ts';
+import type { Volume } from '../../src/volume/types.ts';
+import { actOnBackups } from './workload-backups.ts';
+import { type Call, makeClone } from './workload-clone.ts';
+import { actOnImages } from './workload-images.ts';
+import { lookAtSnapshot } from './workload-views.ts';
+import type { World } from './world.ts';
 
-/** Volumes at a time, those that are only there for clones not counted. */
-const mostVolumes = 5;
-
-export type Call = <T>(
-  what: string,
-  call: (service: Service, signal: AbortSignal) => Promise<T>,
-) => Promise<Outcome<T>>;
+/** A volume that has a name, and is not an image. */
+function isUsable(volume: Volume): boolean {
+  return volume.role === undefined && volume.importing === undefined && !isNameless(volume);
+}
 
 /** Something with a volume's points in time: a snapshot, a clone, a way back. */
 export async function actOnPoints(world: World, id: string, call: Call): Promise<void> {
   const { random } = world.core;
   const record = world.volume(id);
   if (record === undefined) return;
+  if (random.chance(0.15)) return actOnBackups(world, id, call);
+  if (random.chance(0.08)) return lookAtSnapshot(world, id, call);
+  if (random.chance(0.06)) {
+    await call('compact', ({ space }, signal) => space.compact(id, signal));
+    return;
+  }
   const dice = random.int(0, 99);
-  if (dice < 35) return takeSnapshot(world, id, call);
-  if (dice < 70) return makeClone(world, id, call);
-  if (dice < 85) return removeSnapshot(world, id, call);
+  if (dice < 25) return takeSnapshot(world, id, call);
+  if (dice < 37) return takeGroup(world, id, call);
+  if (dice < 57) return makeClone(world, id, call);
+  if (dice < 67) return actOnImages(world, call);
+  if (dice < 80) return removeSnapshot(world, id, call);
+  if (dice < 84) return protect(world, id, call);
   if (dice < 90 || record.parent === undefined) return revert(world, id, call);
-  await call('flatten', (service) => service.changes.flatten(record.name));
+  if (dice < 92) await call('cancel flatten', ({ changes }) => changes.cancelFlatten(id));
+  else await call('flatten', (service) => service.changes.flatten(id));
 }
 
 async function takeSnapshot(world: World, id: string, call: Call): Promise<void> {
   const { checker, core } = world;
   const name = `s${core.random.hex(4)}`;
   const asked = checker.pointAsked(id);
-  const volume = world.volume(id)?.name ?? '';
   const made = await call('snapshot', (service, signal) =>
-    service.snapshots.create(volume, { name }, signal),
+    service.snapshots.create(id, { name }, signal),
   );
   if (!made.ok) return;
   const shown = checker.known(id).snapshots.get(made.value.snapshot.id);
@@ -39,50 +48,48 @@ async function takeSnapshot(world: World, id: string, call: Call): Promise<void>
   checker.pointGiven(asked, shown);
 }
 
+/** Of several volumes at one instant, which the checker holds against what it knows of them. */
+async function takeGroup(world: World, id: string, call: Call): Promise<void> {
+  const { checker, core } = world;
+  const others = world.volumes().filter((v) => v.id !== id && isUsable(v));
+  const ids = [id, ...others.map((v) => v.id).filter(() => core.random.chance(0.7))];
+  const name = `g${core.random.hex(4)}`;
+  const asked = ids.map((volume) => checker.pointAsked(volume));
+  const made = await call('group snapshot', ({ snapshots }) =>
+    snapshots.createGroup(ids, { name }),
+  );
+  if (!made.ok) return;
+  for (const [i, { id: snapshot }] of made.value.snapshots.entries()) {
+    const shown = checker.known(ids[i] ?? '').snapshots.get(snapshot);
+    const point = asked[i];
+    if (shown === undefined || point === undefined) {
+      return checker.fail(`snapshot ${name} of a group was promised and is not there`);
+    }
+    checker.pointGiven(point, shown);
+  }
+  checker.groups.given(made.value.group);
+  checker.counts.groups += 1;
+}
+
+async function protect(world: World, id: string, call: Call): Promise<void> {
+  const record = world.volume(id);
+  const all = record === undefined ? [] : snapshotsOf(record);
+  if (all.length === 0) return;
+  const { id: snapshot, protected: isProtected } = world.core.random.pick(all);
+  const what = isProtected ? 'unprotect' : 'protect';
+  await call(what, ({ snapshots }) => snapshots.protect(id, snapshot, isProtected !== true));
+}
+
 async function removeSnapshot(world: World, id: string, call: Call): Promise<void> {
   const record = world.volume(id);
   const all = record === undefined ? [] : snapshotsOf(record);
   if (record === undefined || all.length === 0) return;
   const { name, id: snapshot } = world.core.random.pick(all);
-  const removed = await call('delete snapshot', (s) => s.snapshots.remove(record.name, name));
+  const removed = await call('delete snapshot', (s) => s.snapshots.remove(id, name));
   const now = world.volume(id);
   if (!removed.ok || now === undefined) return;
   if (snapshotsOf(now).some((s) => s.id === snapshot)) {
     world.checker.fail(`snapshot ${name} of ${record.name} was deleted, and is there`);
-  }
-}
-
-/** Of what is now, or of a snapshot. Whoever gets it lives with it as with any volume. */
-async function makeClone(world: World, id: string, call: Call): Promise<void> {
-  const { checker, core } = world;
-  const { random } = core;
-  const record = world.volume(id);
-  const named = world.volumes().filter((v) => world.named(v.name) === v);
-  if (record === undefined || named.length >= mostVolumes) return;
-  const all = snapshotsOf(record);
-  const snapshot = all.length > 0 && random.chance(0.5) ? random.pick(all) : null;
-  const name = `c${random.hex(4)}`;
-  const larger = Math.min(record.sizeBytes + blockBytes, blockCount * blockBytes);
-  const request = {
-    name,
-    ...(random.chance(0.2) ? { sizeBytes: larger } : {}),
-    ...(random.chance(0.5) ? { policy: simPolicy(core) } : {}),
-  };
-  const asked = checker.pointAsked(id);
-  const promised = snapshot && checker.known(id).snapshots.get(snapshot.id);
-  const source = { volume: record.name, snapshot: snapshot?.name ?? null };
-  const made = await call('clone', (service, signal) =>
-    service.snapshots.clone(source, request, signal),
-  );
-  const clone = made.ok ? made.value.id : world.named(name)?.id;
-  if (clone === undefined) return;
-  world.onClone(name, clone);
-  if (!made.ok) return;
-  const { below } = checker.known(clone);
-  const shown = Array.from({ length: blockCount }, (_, block) => below[block] ?? 0);
-  if (promised == null) checker.pointGiven(asked, shown);
-  else if (promised.join() !== shown.join()) {
-    checker.fail(`clone ${name} shows ${shown.join()}, and its snapshot ${promised.join()}`);
   }
 }
 
@@ -94,7 +101,7 @@ export async function revert(world: World, id: string, call: Call): Promise<void
   const any = world.core.random.pick(snapshotsOf(record));
   const { name } = world.core.random.chance(0.7) ? newest : any;
   world.reverting.add(id);
-  const reverted = await call('revert', (s) => s.snapshots.revert(record.name, name));
+  const reverted = await call('revert', (s, signal) => s.snapshots.revert(id, name, signal));
   const refused = !reverted.ok && isRefusal(reverted.error);
   if (reverted.ok || refused) world.reverting.delete(id);
 }
@@ -102,5 +109,5 @@ export async function revert(world: World, id: string, call: Call): Promise<void
 /** Nothing was done, and nothing of it will be. */
 function isRefusal(error: unknown): boolean {
   const code = (error as { code?: string }).code ?? '';
-  return ['in-use', 'not-found', 'not-allowed'].includes(code);
+  return ['in-use', 'not-found', 'not-allowed', 'node-down'].includes(code);
 }

@@ -7,7 +7,8 @@ import type { Policy, Volume } from '../../src/volume/types.ts';
 import { Consumer } from './consumer.ts';
 import { blockBytes, blockCount } from './disk.ts';
 import type { Node, Outcome } from './node.ts';
-import { actOnPoints, type Call, revert } from './workload-sharing.ts';
+import type { Call } from './workload-clone.ts';
+import { actOnPoints, revert } from './workload-sharing.ts';
 import { simPolicy, type World } from './world.ts';
 
 const callTimeoutMs = 15_000;
@@ -40,6 +41,11 @@ export class User {
 
   get id(): string | null {
     return this.#id;
+  }
+
+  /** What it is asked for by; somebody may have given it another name. */
+  get #called(): string {
+    return this.#id ?? this.name;
   }
 
   /** Acts until `rest`. */
@@ -87,7 +93,7 @@ export class User {
   async startGuest(node: Node): Promise<boolean> {
     const host = node.machine.name;
     const outcome = await this.#call('attach', (service, signal) =>
-      service.attach(this.name, host, signal),
+      service.attach(this.#called, host, signal),
     );
     if (!outcome.ok || this.consumer !== null) return false;
     return this.#run(node, outcome.value);
@@ -106,7 +112,7 @@ export class User {
     const { random } = this.#world.core;
     if (this.#id === null) return this.#create();
     const record = this.record();
-    if (record !== undefined && isNameless(record)) return this.#gone();
+    if (record === undefined || isNameless(record)) return this.#gone();
     const { consumer } = this;
     if (this.#world.shares && random.chance(0.4)) return this.#actOnPoints(this.#id);
     if (consumer === null) {
@@ -123,19 +129,25 @@ export class User {
     if (dice < 25) return this.#migrate(consumer);
     if (dice < 40) return this.#detach(consumer);
     if (dice < 50) {
-      await this.#call('seal', (service, signal) => service.seal(this.name, signal));
+      await this.#call('seal', (service, signal) => service.seal(this.#called, signal));
     } else if (dice < 53) {
       return this.#forceDetach(consumer);
     } else if (dice < 58) {
       // Prepared for a guest that never comes, or a second path.
       const { name } = this.#somewhere().machine;
-      await this.#call('attach more', (s, signal) => s.attach(this.name, name, signal));
+      await this.#call('attach more', (s, signal) => s.attach(this.#called, name, signal));
     } else if (dice < 63) {
       const { name } = this.#somewhere().machine;
       if (name === consumer.machine.name) return;
       await this.#detachFrom('detach other', name);
     } else if (dice < 70) {
       return this.#extend();
+    } else if (dice < 73) {
+      const policy = simPolicy(this.#world.core);
+      await this.#call('retype', ({ changes }) => changes.change(this.#called, { policy }));
+    } else if (dice < 75) {
+      const name = `${this.name}-${random.hex(2)}`;
+      await this.#call('rename', ({ changes }) => changes.change(this.#called, { name }));
     }
   }
 
@@ -145,7 +157,9 @@ export class User {
     if (!this.#world.core.random.chance(0.15)) return actOnPoints(this.#world, id, call);
     const record = this.record();
     if (record === undefined || snapshotsOf(record).length === 0) return;
-    if (consumer !== null) await this.#detach(consumer);
+    // What is attached and used by nobody is reverted too.
+    if (consumer !== null && this.#world.core.random.chance(0.5)) await this.#stop(consumer);
+    else if (consumer !== null) await this.#detach(consumer);
     await revert(this.#world, id, call);
   }
 
@@ -164,7 +178,7 @@ export class User {
     if (id === null) return;
     const before = this.record()?.sizeBytes ?? 0;
     const extended = await this.#call('extend', (service, signal) =>
-      service.extendVolume(this.name, sizeBytes, signal),
+      service.extendVolume(this.#called, sizeBytes, signal),
     );
     const after = this.#world.volume(id)?.sizeBytes;
     if (!extended.ok || after === undefined || this.#world.reverting.has(id)) return;
@@ -188,7 +202,7 @@ export class User {
 
   async #delete(): Promise<void> {
     const options = this.#world.shares ? { snapshots: true } : undefined;
-    await this.#call('delete', (service) => service.deleteVolume(this.name, options));
+    await this.#call('delete', (service) => service.deleteVolume(this.#called, options));
     const record = this.record();
     if (record === undefined || isNameless(record)) this.#gone();
   }
@@ -207,7 +221,7 @@ export class User {
     const from = consumer.machine.name;
     if (to.machine.name === from) return;
     const attached = await this.#call('migrate', (service, signal) =>
-      service.attach(this.name, to.machine.name, signal),
+      service.attach(this.#called, to.machine.name, signal),
     );
     if (!attached.ok || this.consumer !== consumer) return;
     await this.#stop(consumer);
@@ -221,10 +235,20 @@ export class User {
     await this.#detachFrom('detach', consumer.machine.name);
   }
 
-  /** Takes the volume away under a running guest. */
+  /** Takes the volume away under a running guest, with its host or without asking it. */
   async #forceDetach(consumer: Consumer): Promise<void> {
+    const { id } = this;
+    const host = consumer.machine.name;
     this.#toGhost(consumer);
-    await this.#detachFrom('force-detach', consumer.machine.name);
+    if (id === null || this.#world.core.random.chance(0.5)) {
+      return this.#detachFrom('force-detach', host);
+    }
+    const record = this.record();
+    const revoked = record && attachmentOn(record, host);
+    const outcome = await this.#call('revoke', ({ operator }, signal) =>
+      operator.forceDetach(id, host, signal),
+    );
+    if (outcome.ok && revoked !== undefined) this.#isDetached(id, host, revoked.session);
   }
 
   /** The host of the guest is believed dead: the volume is used elsewhere. */
@@ -245,12 +269,17 @@ export class User {
     const outcome = await this.#call(what, (service, signal) => {
       const view = service.nodes().find((n) => n.name === host);
       if (service.nodeName !== host && view?.lease == null) settles = false;
-      return service.detach(this.name, host, signal);
+      return service.detach(this.#called, host, signal);
     });
     if (!outcome.ok || !settles || revoked === undefined || id === null) return;
+    this.#isDetached(id, host, revoked.session);
+  }
+
+  /** It was answered that nothing of the session may land any more. */
+  #isDetached(id: string, host: string, session: string): void {
     const now = this.#world.volume(id);
-    const back = now && attachmentOn(now, host)?.session === revoked.session;
-    if (!back) this.#world.checker.detached(id, revoked.session);
+    const back = now && attachmentOn(now, host)?.session === session;
+    if (!back) this.#world.checker.detached(id, session);
   }
 
   #toGhost(consumer: Consumer): void {

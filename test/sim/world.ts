@@ -1,6 +1,7 @@
 import { isNameless } from '../../src/volume/delete.ts';
 import { clonesOf, snapshotsOf } from '../../src/volume/marks.ts';
 import type { Labels, NodeView, Policy, Volume } from '../../src/volume/types.ts';
+import { SimRepository } from './backups.ts';
 import type { Checker } from './checker.ts';
 import type { Core, Machine } from './core.ts';
 import { SimNetwork } from './network.ts';
@@ -11,6 +12,7 @@ import { EtcdServer } from './store-server.ts';
 import { Watchdogs } from './watchdog.ts';
 
 const volumesPrefix = '/hyperscale/volumes/';
+const namesPrefix = '/hyperscale/names/';
 
 /** Counts of what happened, so that one sees that a history tested something. */
 export type Counts = Record<string, number>;
@@ -25,6 +27,8 @@ export class World implements NodeWorld {
   readonly processes: NodeWorld['processes'];
   readonly nodes: Node[];
   readonly counts: Counts = {};
+  /** Whose each name is in etcd. */
+  readonly names = new Map<string, string>();
   readonly repairDelayMs: number;
   /** Daemons read their copies again and again. */
   readonly scrubs: boolean;
@@ -38,7 +42,11 @@ export class World implements NodeWorld {
   readonly reverting = new Set<string>();
   /** Called when somebody has made a clone. */
   onClone: (name: string, id: string) => void = () => undefined;
+  /** What lies on each backup target. */
+  readonly targets: ReadonlyMap<string, SimRepository>;
   readonly #byName: Map<string, Node>;
+  /** Which nodes have each target in their configuration. */
+  readonly #targetsOf: ReadonlyMap<string, readonly string[]>;
   readonly #newest = new Map<string, Volume>();
 
   constructor(
@@ -46,10 +54,13 @@ export class World implements NodeWorld {
     machines: Machine[],
     checker: Checker,
     labels: ReadonlyMap<string, Labels> = new Map(),
+    targets: ReadonlyMap<string, readonly string[]> = new Map(),
   ) {
     this.core = core;
     this.labels = labels;
     this.checker = checker;
+    this.#targetsOf = targets;
+    this.targets = new Map([...targets.keys()].map((name) => [name, new SimRepository()]));
     this.machines = machines;
     this.repairDelayMs = core.random.pick([2_000, 6_000, 30_000]);
     this.scrubs = core.random.chance(0.3);
@@ -91,6 +102,10 @@ export class World implements NodeWorld {
     return this.#newest.get(`${volumesPrefix}${id}`);
   }
 
+  knowsTarget(node: string, target: string): boolean {
+    return this.#targetsOf.get(target)?.includes(node) === true;
+  }
+
   /** The volume that has this name. */
   named(name: string): Volume | undefined {
     return this.volumes().find((v) => v.name === name && !isNameless(v));
@@ -102,6 +117,11 @@ export class World implements NodeWorld {
   }
 
   #committed(key: string, before: string | null, after: string | null): void {
+    if (key.startsWith(namesPrefix)) {
+      const name = key.slice(namesPrefix.length);
+      if (after === null) this.names.delete(name);
+      else this.names.set(name, after);
+    }
     if (!key.startsWith(volumesPrefix)) return;
     const previous = before === null ? null : (this.#newest.get(key) ?? parse(before));
     const next = after === null ? null : parse(after);
