@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 const patient = { poll: { timeout: 15_000 } };
 
 /** Tests that start processes of their own: so many files at a time, and each may take minutes. */
-function processes(name: string, files = 1) {
+function processes(name: string, files = 1, minutes = 5) {
   return {
     test: {
       name,
@@ -15,8 +15,8 @@ function processes(name: string, files = 1) {
       maxWorkers: files,
       // For tests that say of themselves that they may run two at a time.
       maxConcurrency: 2,
-      testTimeout: 300_000,
-      hookTimeout: 300_000,
+      testTimeout: minutes * 60_000,
+      hookTimeout: minutes * 60_000,
       expect: patient,
     },
   };
@@ -25,7 +25,7 @@ function processes(name: string, files = 1) {
 /**
  * `unit` is pure and runs in parallel. `spec` checks the protocol's model, `sim` runs the protocol's
  * code against simulated machines; `e2e` and `faults` start real clusters (network namespaces,
- * QEMU, etcd).
+ * QEMU, etcd), and `openstack` runs against an OpenStack that `test/openstack/stack` has started.
  */
 export default defineConfig({
   test: {
@@ -51,6 +51,8 @@ export default defineConfig({
       // They wait more than they work.
       processes('e2e', 2),
       processes('faults'),
+      // Against a running OpenStack: see test/openstack/README.md.
+      processes('openstack', 1, 15),
     ],
   },
 });
