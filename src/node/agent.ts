@@ -179,11 +179,16 @@ export class Agent {
     const { self } = this.context;
     const worker = this.worker(id);
     let session: string | undefined;
+    // Cut off from the store, the cache may not know of the attachment that is to end.
+    const known = worker.volume && attachmentOn(worker.volume, self.node) !== undefined;
     const revoked = await this.devices.ending(id, false, () =>
-      worker.change((v) => {
-        session = attachmentOn(v, self.node)?.session;
-        return detach(v, self.node);
-      }),
+      worker.change(
+        (v) => {
+          session = attachmentOn(v, self.node)?.session;
+          return detach(v, self.node);
+        },
+        known ? {} : { newest: true },
+      ),
     );
     worker.kick();
     await worker.waitUntil(() => worker.detached(), signal);

@@ -24,11 +24,16 @@ export async function forceDetach(
   const { environment, events, self } = agent.context;
   const worker = agent.worker(id);
   let session: string | undefined;
+  // Cut off from the store, the cache may not know of the attachment that is to end.
+  const known = worker.volume && attachmentOn(worker.volume, host) !== undefined;
   const revoke = () =>
-    worker.change((v) => {
-      session = attachmentOn(v, host)?.session;
-      return detach(v, host);
-    });
+    worker.change(
+      (v) => {
+        session = attachmentOn(v, host)?.session;
+        return detach(v, host);
+      },
+      known ? {} : { newest: true },
+    );
   // A block device elsewhere finds no export any more, and its own node ends it.
   const revoked =
     host === self.node ? await agent.devices.ending(id, true, revoke) : await revoke();

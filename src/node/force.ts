@@ -121,10 +121,11 @@ type Fencing = { volume: Volume; epoch: number };
 
 /** From here on the old writer can confirm nothing. */
 async function takeIt(agent: Agent, id: string, unsealed: UnsealedLayer): Promise<Fencing> {
-  const { self, nodes } = agent.context;
+  const { self, store } = agent.context;
   const [writer] = unsealed.members;
-  const lease = nodes().find((n) => n.name === unsealed.writer)?.lease;
-  const rebooted = lease != null && lease.boot !== writer?.boot;
+  // Past the cache, which may have the lease of a boot before that of the record.
+  const lease = await store.readLease(unsealed.writer);
+  const rebooted = lease !== null && lease.boot !== writer?.boot;
   const volume = await agent.worker(id).change(
     (v) => {
       if (unsealedLayer(v)?.id !== unsealed.id) {

@@ -3,7 +3,7 @@ import { beginFencing } from '../volume/fence.ts';
 import { limitsText } from '../volume/limits-text.ts';
 import { unsealedLayer } from '../volume/queries.ts';
 import { abandonOpening, close } from '../volume/roll.ts';
-import type { UnsealedLayer, Volume } from '../volume/types.ts';
+import type { NodeLease, UnsealedLayer, Volume } from '../volume/types.ts';
 import { completeRoll, startConfirmedHead } from './complete-roll.ts';
 import type { Duty } from './duties.ts';
 import { giveUpVolume } from './give-up.ts';
@@ -83,10 +83,10 @@ export async function performDuty(worker: VolumeWorker, duty: Duty): Promise<voi
     case 'start-proxy':
       return startProxy(worker, duty);
     case 'begin-fencing': {
-      const leaseGone = duty.writer !== self.node;
+      const gone = duty.writer === self.node || (await hasRebooted(worker, duty.writer));
       await worker.change(
         (v) => beginFencing(v, self.node, duty.revoke),
-        leaseGone && !hasRebooted(worker, duty.writer) ? { leaseGone: duty.writer } : {},
+        gone ? {} : { leaseGone: duty.writer },
       );
       events.emit(
         'volume.take-over',
@@ -161,14 +161,17 @@ async function dropSocketWhenUnused(worker: VolumeWorker): Promise<void> {
   if (!worker.isAttached()) await worker.context.engine.removeAttachSocket(worker.id);
 }
 
-/** True when the writer's node is up again in another boot: its old head is gone for sure. */
-function hasRebooted({ volume, context }: VolumeWorker, writer: string): boolean {
-  const lease = context.nodes().find((n) => n.name === writer)?.lease;
+/**
+ * True when the writer's node is up again in another boot: its old head is gone for sure. The cache
+ * may still have the lease of the boot before that of the record.
+ */
+async function hasRebooted({ volume, context }: VolumeWorker, writer: string): Promise<boolean> {
   const layer = volume && (unsealedLayer(volume) ?? openingLayer(volume));
   const member = layer?.members.find((m) => m.node === writer);
-  return (
-    lease !== null && lease !== undefined && member !== undefined && lease.boot !== member.boot
-  );
+  const isOther = (lease: NodeLease | null) =>
+    lease !== null && member !== undefined && lease.boot !== member.boot;
+  const cached = context.nodes().find((n) => n.name === writer)?.lease ?? null;
+  return isOther(cached) && isOther(await context.store.readLease(writer));
 }
 
 function openingLayer({ tail }: Volume): UnsealedLayer | null {

@@ -153,7 +153,10 @@ export class Service implements NodeService {
     const { value } = this.volume(idOrName);
     if (host === this.nodeName) return this.#agent.detach(value.id, signal);
     const node = this.#known(host);
-    if (attachmentOn(value, host) === undefined) return;
+    if (attachmentOn(value, host) === undefined) {
+      const newest = await this.#context.store.readVolume(value.id);
+      if (newest === undefined || attachmentOn(newest.value, host) === undefined) return;
+    }
     if (node.lease !== null) {
       await this.#context.peers.of(host, { signal }).detach(value.id);
       return;

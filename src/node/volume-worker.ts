@@ -110,15 +110,18 @@ export class VolumeWorker {
 
   /**
    * Applies a transition to the newest record and swaps it in, again when somebody else was faster.
+   * @param options.newest it is not enough that the cache has nothing to change: what the store has is
+   *   looked at.
    * @throws what the transition throws when it does not fit any more, `conflict` when it never won.
    */
   async change(
     step: (volume: Volume) => Volume,
-    options: { leaseGone?: string } = {},
+    options: { leaseGone?: string; newest?: true } = {},
   ): Promise<Volume> {
     const { store, environment } = this.context;
     for (let round = 0; round < swapRounds; round += 1) {
-      const previous = round === 0 ? store.volume(this.id) : await store.readVolume(this.id);
+      const cached = round === 0 && options.newest === undefined;
+      const previous = cached ? store.volume(this.id) : await store.readVolume(this.id);
       if (previous === undefined) {
         throw new HyperscaleError('not-found', `volume ${this.id} does not exist any more`);
       }

@@ -17,14 +17,14 @@ import { GRPCOutOfRangeError } from 'etcd3';
 import pLimit from 'p-limit';
 import { HyperscaleError, isHyperscaleError } from '../errors.ts';
 import { isNameless } from '../volume/delete.ts';
-import type { Volume } from '../volume/types.ts';
+import type { NodeLease, Volume } from '../volume/types.ts';
 import type { Clock } from './clock.ts';
 import type { EtcdConnection } from './etcd-connection.ts';
 import { isRefusal, type Outcome, storeUnavailable } from './etcd-errors.ts';
 import type { RecordCache } from './record-cache.ts';
 import { laterRevision, storedValue } from './record-cache.ts';
 import type { StoreKeys } from './records.ts';
-import { parseVolume } from './records.ts';
+import { parseLease, parseVolume } from './records.ts';
 import type { Versioned } from './store.ts';
 
 /** Transactions under way at once; more would only wait in etcd, with their time running. */
@@ -229,6 +229,13 @@ export function createTransactions(context: Context) {
       learn(key, kv);
       const { text, revision } = storedValue(kv);
       return { value: parseVolume(key, text), revision };
+    },
+
+    /** @see Store.readLease */
+    async readLease(node: string): Promise<NodeLease | null> {
+      const key = keys.lease(node);
+      const { kv } = await readAt(`cannot read the lease of ${node}`, key, newDeadline());
+      return kv === undefined ? null : parseLease(key, storedValue(kv).text);
     },
 
     /** @see Store.create */

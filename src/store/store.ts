@@ -34,6 +34,8 @@ export interface Store {
 
   /** Linearizable read past the cache. */
   readVolume(id: string): Promise<Versioned<Volume> | undefined>;
+  /** Linearizable read of a node's lease past the cache; null when it has none. */
+  readLease(node: string): Promise<NodeLease | null>;
   /**
    * Adds a record and its name; `exists` when the name or the id is taken.
    * @throws `store-unavailable` as `swap`.

@@ -278,8 +278,12 @@ export class User {
   /** It was answered that nothing of the session may land any more. */
   #isDetached(id: string, host: string, session: string): void {
     const now = this.#world.volume(id);
-    const back = now && attachmentOn(now, host)?.session === session;
-    if (!back) this.#world.checker.detached(id, session);
+    const { checker } = this.#world;
+    // A session never comes back.
+    if (now !== undefined && attachmentOn(now, host)?.session === session) {
+      checker.fail(`a detach from ${host} was answered, and the attachment is there`);
+    }
+    checker.detached(id, session);
   }
 
   #toGhost(consumer: Consumer): void {
