@@ -65,6 +65,7 @@ export const sharingMutations: readonly Mutation[] = [
   },
   {
     name: 'snapshot-deleted-by-the-cache',
+    slow: true,
     file: 'src/node/snapshots.ts',
     find: 'return (await store.readVolume(value.id))?.value ?? value;',
     replace: 'return value;',

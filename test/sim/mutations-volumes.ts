@@ -4,6 +4,7 @@ import type { Mutation } from './mutations.ts';
 export const volumeMutations: readonly Mutation[] = [
   {
     name: 'group-sealed-one-by-one',
+    slow: true,
     file: 'src/node/group-seal.ts',
     find: 'await this.#held.promise;',
     replace: '',
@@ -18,6 +19,7 @@ export const volumeMutations: readonly Mutation[] = [
   },
   {
     name: 'image-cloned-while-imported',
+    slow: true,
     file: 'src/volume/clone.ts',
     find: "if (volume.importing !== undefined) refuse(volume, 'clone'",
     replace: "if (volume.importing === null) refuse(volume, 'clone'",
@@ -83,6 +85,7 @@ export const volumeMutations: readonly Mutation[] = [
   },
   {
     name: 'view-outlives-its-host',
+    slow: true,
     file: 'src/volume/view.ts',
     find: 'return host.lease !== null && host.lease.boot !== attachment.boot;',
     replace: 'return false;',
@@ -95,5 +98,21 @@ export const volumeMutations: readonly Mutation[] = [
     find: 'const id = store.volumeNamed(of.volume)?.value.id ?? of.volume;',
     replace: 'const id = findVolume(store, of.volume).value.id;',
     why: 'what is looked at can be detached also when its volume was deleted meanwhile',
+  },
+  {
+    name: 'reboot-seen-in-an-old-lease',
+    slow: true,
+    file: 'src/node/perform.ts',
+    find: 'return isOther(cached) && isOther(await context.store.readLease(writer));',
+    replace: 'return isOther(cached);',
+    why: 'a writer whose earlier lease is still in a cache is fenced while its head serves',
+  },
+  {
+    name: 'detach-believes-the-cache',
+    slow: true,
+    file: 'src/node/agent.ts',
+    find: 'known ? {} : { newest: true },',
+    replace: '{},',
+    why: 'a detach is answered where nobody has heard of the attachment yet',
   },
 ];
