@@ -1,5 +1,5 @@
 import { mkdirSync } from 'node:fs';
-import { open, rename, unlink } from 'node:fs/promises';
+import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { HyperscaleError } from '../errors.ts';
 
@@ -10,6 +10,18 @@ export async function syncPath(path: string): Promise<void> {
     await file.sync();
   } finally {
     await file.close();
+  }
+}
+
+/**
+ * Writes all of the bytes. `FileHandle.write` is the system call: on a disk that becomes full in the
+ * midst of them it writes some, and says how many without an error; only the next one fails.
+ */
+export async function writeAll(file: FileHandle, bytes: Buffer, offset: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const rest = bytes.length - done;
+    const { bytesWritten } = await file.write(bytes, done, rest, offset + done);
+    done += bytesWritten;
   }
 }
 

@@ -9,7 +9,14 @@
 import { randomBytes } from 'node:crypto';
 import { link, open, readdir, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { hasCode, makeDirectory, syncPath, unlinkIfThere, writeDurably } from './durable.ts';
+import {
+  hasCode,
+  makeDirectory,
+  syncPath,
+  unlinkIfThere,
+  writeAll,
+  writeDurably,
+} from './durable.ts';
 import { Serial } from './serial.ts';
 
 export const reserveDirectory = 'reserve';
@@ -88,7 +95,7 @@ export class Reserve {
       if (!(await this.#take(temporary, content.length))) return false;
       const file = await open(temporary, 'r+');
       try {
-        await file.write(content, 0, content.length, 0);
+        await writeAll(file, content, 0);
         await file.truncate(content.length);
         await file.sync();
       } finally {

@@ -1,5 +1,6 @@
 /** Writing into a file with holes without filling them with zeros. */
 import type { FileHandle } from 'node:fs/promises';
+import { writeAll } from './durable.ts';
 import type { Extent } from './engine.ts';
 
 export const chunkBytes = 1 << 20;
@@ -40,7 +41,7 @@ export async function writeSparsely(
     let to = from;
     while (to < bytes.length && isNeeded(to)) to += blockBytes;
     const end = Math.min(to, bytes.length);
-    if (end > from) await file.write(bytes, from, end - from, offset + from);
+    if (end > from) await writeAll(file, bytes.subarray(from, end), offset + from);
     from = to + blockBytes;
   }
 }

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough, type Readable } from 'node:stream';
-import { onDisk, unlinkIfThere } from '../engine/durable.ts';
+import { onDisk, unlinkIfThere, writeAll } from '../engine/durable.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
 import { copyAgain, refuseImage } from './refuse.ts';
 import { PoolRoom, type Space } from './room.ts';
@@ -83,7 +83,7 @@ export class Uploads {
           refuseImage(`the file is longer than ${mostBytes} bytes`, 'Allow more with --max-size.');
         }
         hash.update(chunk);
-        if (!isZero(chunk)) await writeFully(file, chunk, bytes);
+        if (!isZero(chunk)) await writeAll(file, chunk, bytes);
         bytes += chunk.length;
         if (bytes - looked < lookBytes) continue;
         looked = bytes;
@@ -153,15 +153,4 @@ function isZero(chunk: Buffer): boolean {
     if (!part.equals(zeros.subarray(0, part.length))) return false;
   }
   return true;
-}
-
-async function writeFully(
-  file: Awaited<ReturnType<typeof open>>,
-  chunk: Buffer,
-  position: number,
-): Promise<void> {
-  for (let done = 0; done < chunk.length; ) {
-    const { bytesWritten } = await file.write(chunk, done, chunk.length - done, position + done);
-    done += bytesWritten;
-  }
 }
