@@ -11,8 +11,7 @@ import { Consumer } from '../lab/consumer.ts';
 import { NbdClient } from '../lab/nbd.ts';
 import type { EndpointAnswer } from '../src/api/schemas.ts';
 import { errorText, HyperscaleError } from '../src/errors.ts';
-import { table } from './report.ts';
-import { median, percentile } from './statistics.ts';
+import { table, timesRow } from './report.ts';
 import { Writer } from './writer.ts';
 
 const sizeBytes = 100 * 2 ** 30;
@@ -77,20 +76,15 @@ async function measure(cluster: LabCluster, count: number): Promise<string[][]> 
       await sleep(500);
     }
     return [
-      row('clone of the volume in use', live),
-      row('longest write meanwhile', held),
-      row('clone of a snapshot', kept),
+      timesRow('clone of the volume in use', live),
+      timesRow('longest write meanwhile', held),
+      timesRow('clone of a snapshot', kept),
     ];
   } finally {
     await writer.stop();
     client.close();
     await consumer.kill();
   }
-}
-
-function row(title: string, all: number[]): string[] {
-  const figures = [median(all), percentile(all, 0.99), Math.max(...all)];
-  return [title, ...figures.map((ms) => ms.toFixed(1))];
 }
 
 try {

@@ -1,6 +1,7 @@
 /** The report as tables for people. */
 import Table from 'cli-table3';
 import type { Timing } from './control-plane.ts';
+import { median, percentile } from './statistics.ts';
 import { type CellSummary, expectedOfReads, expectedOfWrites, type RowSummary } from './summary.ts';
 import type { Memory } from './usage.ts';
 
@@ -20,6 +21,12 @@ export function table(head: string[], lines: string[][]): string {
   const made = new Table({ ...plain, head, colAligns: head.map((_, i) => (i ? 'right' : 'left')) });
   made.push(...lines);
   return `${made.toString()}\n`;
+}
+
+/** Milliseconds as a row of such a table: median, 99 % and longest. */
+export function timesRow(title: string, all: number[]): string[] {
+  const figures = [median(all), percentile(all, 0.99), Math.max(...all)];
+  return [title, ...figures.map((ms) => ms.toFixed(1))];
 }
 
 export function reportText(report: Report): string {

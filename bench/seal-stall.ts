@@ -15,8 +15,7 @@ import { NbdClient } from '../lab/nbd.ts';
 import type { LabNode } from '../lab/node.ts';
 import type { EndpointAnswer, VolumeDetailAnswer } from '../src/api/schemas.ts';
 import { errorText, HyperscaleError } from '../src/errors.ts';
-import { table } from './report.ts';
-import { median, percentile } from './statistics.ts';
+import { table, timesRow } from './report.ts';
 import { Writer } from './writer.ts';
 
 const sizeBytes = 1 << 30;
@@ -87,7 +86,11 @@ async function measure(cluster: LabCluster, policy: string, count: number): Prom
     }
     const met = stalls.filter((ms) => ms < goalMs).length;
     const title = `${policy}: longest write around a seal (${met} of ${count} under ${goalMs} ms)`;
-    return [row(title, stalls), row('  between seals', quiet), ...stepRows(node, id, count)];
+    return [
+      timesRow(title, stalls),
+      timesRow('  between seals', quiet),
+      ...stepRows(node, id, count),
+    ];
   } finally {
     await writer.stop();
     client.close();
@@ -111,16 +114,11 @@ function stepRows(node: LabNode, volume: string, count: number): string[][] {
     throw new HyperscaleError('internal', `the log tells of ${rolls.length} seals, not ${count}`);
   }
   return Object.entries(steps).map(([field, step]) =>
-    row(
+    timesRow(
       `  ${step}`,
       rolls.map((roll) => Number(roll[field])),
     ),
   );
-}
-
-function row(title: string, all: number[]): string[] {
-  const figures = [median(all), percentile(all, 0.99), Math.max(...all)];
-  return [title, ...figures.map((ms) => ms.toFixed(1))];
 }
 
 try {

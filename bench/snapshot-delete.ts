@@ -14,8 +14,7 @@ import { Consumer } from '../lab/consumer.ts';
 import { NbdClient } from '../lab/nbd.ts';
 import type { EndpointAnswer, VolumeDetailAnswer } from '../src/api/schemas.ts';
 import { errorText, HyperscaleError } from '../src/errors.ts';
-import { table } from './report.ts';
-import { median, percentile } from './statistics.ts';
+import { table, timesRow } from './report.ts';
 import { Writer } from './writer.ts';
 
 const sizeBytes = 1 << 30;
@@ -86,7 +85,11 @@ async function measure(cluster: LabCluster, count: number): Promise<string[][]> 
     }
     const met = held.filter((ms) => ms < goalMs).length;
     const title = `longest write around a delete and its merge (${met} of ${count} under ${goalMs} ms)`;
-    return [row(title, held), row('between deletes', quiet), row('the call itself', calls)];
+    return [
+      timesRow(title, held),
+      timesRow('between deletes', quiet),
+      timesRow('the call itself', calls),
+    ];
   } finally {
     await writer.stop();
     client.close();
@@ -106,11 +109,6 @@ function isSettled({ state, report }: VolumeDetailAnswer): boolean {
 
 function oldest({ report }: VolumeDetailAnswer): string | undefined {
   return report.layers[0]?.id;
-}
-
-function row(title: string, all: number[]): string[] {
-  const figures = [median(all), percentile(all, 0.99), Math.max(...all)];
-  return [title, ...figures.map((ms) => ms.toFixed(1))];
 }
 
 try {

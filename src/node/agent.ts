@@ -2,7 +2,7 @@ import type { Endpoint } from '../api/service.ts';
 import { repairRests } from '../cluster/repair-policy.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
 import type { StoreChange } from '../store/store.ts';
-import { attach, detach } from '../volume/attach.ts';
+import { attach } from '../volume/attach.ts';
 import { placeMembers } from '../volume/placement.ts';
 import { attachmentOn } from '../volume/queries.ts';
 import type { NodeView, Volume } from '../volume/types.ts';
@@ -11,7 +11,7 @@ import { ConsumerSizes } from './consumer-sizes.ts';
 import type { Context } from './context.ts';
 import { Devices } from './devices.ts';
 import { mayBeAttachedTo } from './drain-node.ts';
-import { untilForwardedSettled } from './force-detach.ts';
+import { revokeAttachment, untilForwardedSettled } from './force-detach.ts';
 import { Kin } from './kin.ts';
 import { Leisure } from './leisure.ts';
 import { reportUnknownFiles } from './unknown-files.ts';
@@ -178,17 +178,8 @@ export class Agent {
   async detach(id: string, signal: AbortSignal): Promise<void> {
     const { self } = this.context;
     const worker = this.worker(id);
-    let session: string | undefined;
-    // Cut off from the store, the cache may not know of the attachment that is to end.
-    const known = worker.volume && attachmentOn(worker.volume, self.node) !== undefined;
-    const revoked = await this.devices.ending(id, false, () =>
-      worker.change(
-        (v) => {
-          session = attachmentOn(v, self.node)?.session;
-          return detach(v, self.node);
-        },
-        known ? {} : { newest: true },
-      ),
+    const { revoked, session } = await this.devices.ending(id, false, () =>
+      revokeAttachment(worker, self.node),
     );
     worker.kick();
     await worker.waitUntil(() => worker.detached(), signal);

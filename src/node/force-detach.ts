@@ -23,19 +23,9 @@ export async function forceDetach(
 ): Promise<void> {
   const { environment, events, self } = agent.context;
   const worker = agent.worker(id);
-  let session: string | undefined;
-  // Cut off from the store, the cache may not know of the attachment that is to end.
-  const known = worker.volume && attachmentOn(worker.volume, host) !== undefined;
-  const revoke = () =>
-    worker.change(
-      (v) => {
-        session = attachmentOn(v, host)?.session;
-        return detach(v, host);
-      },
-      known ? {} : { newest: true },
-    );
+  const revoke = () => revokeAttachment(worker, host);
   // A block device elsewhere finds no export any more, and its own node ends it.
-  const revoked =
+  const { revoked, session } =
     host === self.node ? await agent.devices.ending(id, true, revoke) : await revoke();
   if (session !== undefined) {
     events.emit(
@@ -65,6 +55,24 @@ export async function forceDetach(
     cancel();
     late.abort();
   }
+}
+
+/** Takes a host's attachment out of the record; none is fine. `session`: which one it was. */
+export async function revokeAttachment(
+  worker: VolumeWorker,
+  host: string,
+): Promise<{ revoked: Volume; session: string | undefined }> {
+  // Cut off from the store, the cache may not know of the attachment that is to end.
+  const known = worker.volume && attachmentOn(worker.volume, host) !== undefined;
+  let session: string | undefined;
+  const revoked = await worker.change(
+    (v) => {
+      session = attachmentOn(v, host)?.session;
+      return detach(v, host);
+    },
+    known ? {} : { newest: true },
+  );
+  return { revoked, session };
 }
 
 /**

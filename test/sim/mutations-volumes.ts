@@ -110,7 +110,7 @@ export const volumeMutations: readonly Mutation[] = [
   {
     name: 'detach-believes-the-cache',
     slow: true,
-    file: 'src/node/agent.ts',
+    file: 'src/node/force-detach.ts',
     find: 'known ? {} : { newest: true },',
     replace: '{},',
     why: 'a detach is answered where nobody has heard of the attachment yet',
