@@ -5,9 +5,10 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ended, inNamespace, spawnLogged, untilAnswering } from './child.ts';
+import { listensOn } from './listens.ts';
 import type { LabNode } from './node.ts';
 import { onProcessEnd } from './process-end.ts';
 import { signal } from './processes.ts';
@@ -60,7 +61,7 @@ export class Consumer {
   /** Starts a consumer; resolves once it is connected and serves. */
   static async start(options: ConsumerOptions): Promise<Consumer> {
     const consumer = new Consumer(options);
-    const serves = async (): Promise<boolean> => existsSync(consumer.#socketPath);
+    const serves = () => listensOn(consumer.#socketPath);
     try {
       await untilAnswering('consumer', consumer.#child, consumer.logFile, serves, 30_000);
       return consumer;

@@ -18,6 +18,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { beforeAll, expect, test } from 'vitest';
 import type { Answer } from '../../lab/api.ts';
+import { listensOn } from '../../lab/listens.ts';
 import { signal } from '../../lab/processes.ts';
 import { findLoops } from '../../src/engine/block-device-loop.ts';
 import { EngineBench } from './engine-fixture.ts';
@@ -318,7 +319,7 @@ async function withOwnServer(disk: object, use: (path: string) => Promise<void>)
     server.push('--nbd-server', `addr.type=unix,addr.path=${socket}`, '--export');
     server.push(`type=nbd,id=x,name=${session},node-name=disk,writable=on`);
     bench.child(spawn('qemu-storage-daemon', server, { stdio: 'ignore' }));
-    await until(() => existsSync(socket));
+    await expect.poll(() => listensOn(socket), { timeout: 60_000 }).toBe(true);
     const device = await engine.devices.start(
       { volume, session },
       { reachable: Promise.resolve(), signal: AbortSignal.timeout(30_000) },

@@ -35,6 +35,9 @@ function layersOf({ report }: VolumeState): object[] {
   return report.layers.map(({ id, state, copies }) => ({ id, state, copies }));
 }
 
+/** After a power cut of all hosts no daemon answers until one has booted; on a busy machine it takes long. */
+const noDaemonMs = 60_000;
+
 export class FaultVolume {
   readonly name: string;
   readonly #lab: LabCluster;
@@ -59,7 +62,7 @@ export class FaultVolume {
 
   /** Its state, asked of the first daemon that answers. */
   async show(): Promise<VolumeState> {
-    return this.#lab.waitForVolume<VolumeState>(this.name, () => true, 20_000);
+    return this.#lab.waitForVolume<VolumeState>(this.name, () => true, noDaemonMs);
   }
 
   /**
