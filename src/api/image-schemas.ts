@@ -61,6 +61,9 @@ export const ImageShape = Type.Object(
     ),
     policy: named(PolicyShape),
     createdAt: Type.String({ description: 'ISO 8601, UTC.' }),
+    usedAt: nullable(
+      Type.String({ description: 'When a volume was last made from it, ISO 8601, UTC.' }),
+    ),
     copies: Type.Array(
       Type.Object({
         node: Type.String(),

@@ -92,7 +92,10 @@ const volumeFields = {
   summary: Type.String({ description: 'One plain sentence.' }),
   head: nullable(Type.String({ description: 'The node that serves the volume.' })),
   servesFor: nullable(
-    Type.String({ description: 'The host whose disk failed, and in whose place `head` serves.' }),
+    Type.String({
+      description:
+        'The host in whose place `head` serves, because its disk failed or it has no pool.',
+    }),
   ),
   layers: Type.Integer({ description: 'Length of the chain, with what others share.' }),
   sharedLayers: Count('Layers of the chain that belong to what the volume was cloned from.'),
@@ -156,7 +159,9 @@ export const NodeShape = Type.Object(
   {
     name: Type.String(),
     up: Type.Boolean(),
-    pool: Type.String({ description: 'Id of its pool.' }),
+    pool: nullable(
+      Type.String({ description: 'Id of its pool; null: it has none, and only uses volumes.' }),
+    ),
     address: Type.String(),
     apiPort: Type.Integer(),
     replicaPort: Type.Integer(),

@@ -65,6 +65,8 @@ export type Extended = { volume: Volume; consumers: (Consumer & { node: string }
 export interface NodeService {
   readonly nodeName: string;
   readonly version: string;
+  /** Which nodes show each other; absent where no other node is asked. */
+  readonly secret?: string;
   storeConnected(): boolean;
   /** Why this node does not believe the metadata in etcd; null when it does. */
   quarantine(): string | null;

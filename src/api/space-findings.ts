@@ -1,4 +1,4 @@
-import { isFull, usedPercent } from '../volume/placement.ts';
+import { hasPool, isFull, usedPercent } from '../volume/placement.ts';
 import { type Unrepairable, unrepairable } from '../volume/space-room.ts';
 import type { NodeView } from '../volume/types.ts';
 import type { NodeService } from './service.ts';
@@ -12,7 +12,9 @@ export function spaceFindings(
   const nodes = service.nodes();
   const volumes = service.volumes().map(({ value }) => value);
   return [
-    ...nodes.filter((n) => n.lease !== null).flatMap((n) => poolFinding(n, service.space) ?? []),
+    ...nodes
+      .filter((n) => n.lease !== null && hasPool(n))
+      .flatMap((n) => poolFinding(n, service.space) ?? []),
     ...unrepairable(volumes, nodes).map(repairFinding),
   ];
 }

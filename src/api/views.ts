@@ -5,6 +5,7 @@ import { describeVolume, type HealthState } from '../volume/health.ts';
 import { limitsOf } from '../volume/limits.ts';
 import { type Lookup, layersBelow } from '../volume/lineage.ts';
 import { calledIn, snapshotsOf } from '../volume/marks.ts';
+import { hasPool } from '../volume/placement.ts';
 import { copiesWanted } from '../volume/policy.ts';
 import type { NodeView, Policy, Volume } from '../volume/types.ts';
 import type { LimitsAnswer } from './qos-schemas.ts';
@@ -112,7 +113,7 @@ export function nodeView(node: NodeView, volumes: Volume[]): NodeAnswer {
   return {
     name: node.name,
     up: lease !== null,
-    pool: node.pool,
+    pool: hasPool(node) ? node.pool : null,
     address: node.address,
     apiPort: node.apiPort,
     replicaPort: node.replicaPort,
@@ -182,9 +183,11 @@ export function clusterView(service: NodeService): ClusterAnswer {
   for (const { name } of down) {
     findings.push({ what: `Node ${name} is down.`, action: `hscli node show ${name}` });
   }
-  if (down.length > 0 && repairRests(nodes)) {
+  const pools = nodes.filter(hasPool);
+  const poolsDown = pools.filter((node) => node.lease === null).length;
+  if (poolsDown > 0 && repairRests(nodes)) {
     findings.push({
-      what: `${down.length} of ${nodes.length} nodes are down, more than a third: no copies are made in their place.`,
+      what: `${poolsDown} of ${pools.length} nodes are down, more than a third: no copies are made in their place.`,
       action: 'Bring nodes back, or take out for good what will not come: hscli node remove NAME',
     });
   }

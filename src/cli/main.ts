@@ -1,8 +1,13 @@
 import { run } from './program.ts';
 
+/** After Ctrl-C, how long whoever reads the output may take for what is left of it. */
+const lastWordsMs = 1_000;
+
 const cancel = new AbortController();
+let over = false;
 process.on('SIGINT', () => {
-  if (cancel.signal.aborted) {
+  // When all is done, only a reader that stands still is waited for.
+  if (over || cancel.signal.aborted) {
     process.exit(130);
   }
   cancel.abort();
@@ -21,3 +26,5 @@ process.exitCode = await run(process.argv.slice(2), {
   env: process.env,
   signal: cancel.signal,
 });
+over = true;
+if (cancel.signal.aborted) setTimeout(() => process.exit(), lastWordsMs).unref();

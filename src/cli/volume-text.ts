@@ -60,7 +60,7 @@ function some(names: readonly string[]): string {
 
 function servedBy({ head, servesFor }: VolumeDetailAnswer): string {
   if (head === null) return 'no node now';
-  return servesFor === null ? head : `${head} (in place of ${servesFor}, whose disk failed)`;
+  return servesFor === null ? head : `${head} (in place of ${servesFor})`;
 }
 
 /** What operators decided to go on without. */

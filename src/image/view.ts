@@ -14,6 +14,7 @@ export function imageView(image: Volume, nodes: readonly NodeView[]): ImageAnswe
     name,
     sizeBytes,
     createdAt,
+    usedAt: image.usedAt ?? null,
     state: image.importing === undefined ? 'ready' : 'importing',
     format: image.file?.format ?? null,
     fileBytes: image.file?.bytes ?? null,

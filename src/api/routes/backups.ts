@@ -1,3 +1,4 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { HyperscaleError } from '../../errors.ts';
 import type { App } from '../app.ts';
@@ -21,6 +22,7 @@ import {
 import type { BackupService } from '../backup-service.ts';
 import { backupView, episodeView, verificationView } from '../backup-views.ts';
 import { clientGone } from '../client-gone.ts';
+import { answeredElsewhere } from '../forward.ts';
 import { pageInOrder } from '../list-page.ts';
 import { VolumeParams } from '../request-schemas.ts';
 import { named, ProblemShape } from '../schemas.ts';
@@ -37,11 +39,15 @@ const emptyBody = async (request: { body: unknown }) => {
 
 /** Backups of volumes, and the targets that they are on. */
 export function backupRoutes(app: App, service: NodeService): void {
-  targetRoutes(app, () => here(service));
+  targetRoutes(app, service);
   volumeBackupRoutes(app, service);
 }
 
-function targetRoutes(app: App, backups: () => BackupService): void {
+/** Those of one target are answered by a node that has it. */
+function targetRoutes(app: App, service: NodeService): void {
+  const backups = () => here(service);
+  const elsewhere = (target: string, request: FastifyRequest, reply: FastifyReply) =>
+    answeredElsewhere(service, request, reply, { target, pool: false });
   app.get(
     '/backup-targets',
     {
@@ -66,6 +72,7 @@ function targetRoutes(app: App, backups: () => BackupService): void {
         response: { 201: named(TargetShape), ...problem },
       },
       preValidation: emptyBody,
+      preHandler: async (request, reply) => elsewhere(request.params.target, request, reply),
     },
     async (request, reply) => {
       const made = await backups().createRepository(request.params.target, request.body);
@@ -90,6 +97,7 @@ function targetRoutes(app: App, backups: () => BackupService): void {
           ...problem,
         },
       },
+      preHandler: async (request, reply) => elsewhere(request.params.target, request, reply),
     },
     async (request) => {
       const { target } = request.params;
@@ -109,6 +117,7 @@ function targetRoutes(app: App, backups: () => BackupService): void {
         params: BackupParams,
         response: { 200: named(BackupDetailShape), ...problem },
       },
+      preHandler: async (request, reply) => elsewhere(request.params.target, request, reply),
     },
     async (request) => {
       const { target, backup } = request.params;
@@ -126,6 +135,7 @@ function targetRoutes(app: App, backups: () => BackupService): void {
         params: BackupParams,
         response: { 200: named(BackupShape), ...problem },
       },
+      preHandler: async (request, reply) => elsewhere(request.params.target, request, reply),
     },
     async (request, reply) => {
       const { target, backup } = request.params;
@@ -144,6 +154,7 @@ function targetRoutes(app: App, backups: () => BackupService): void {
         response: { 200: named(BackupVerificationShape), ...problem },
       },
       preValidation: emptyBody,
+      preHandler: async (request, reply) => elsewhere(request.params.target, request, reply),
     },
     async (request, reply) => {
       const { target } = request.params;
@@ -169,6 +180,7 @@ function targetRoutes(app: App, backups: () => BackupService): void {
         response: { 200: named(SweptShape), ...problem },
       },
       preValidation: emptyBody,
+      preHandler: async (request, reply) => elsewhere(request.params.target, request, reply),
     },
     async (request, reply) => {
       const { target } = request.params;

@@ -7,6 +7,7 @@ import { checkVolumeName } from '../../volume/names.ts';
 import { policyNamed } from '../../volume/policy.ts';
 import type { App } from '../app.ts';
 import { clientGone } from '../client-gone.ts';
+import { answeredElsewhere } from '../forward.ts';
 import {
   AdoptedVolumeShape,
   defaultImagePolicy,
@@ -33,6 +34,9 @@ const file = { content: { [fileMediaType]: { schema: Type.Unknown() } } };
 /** Images, and files that become images or volumes. */
 export async function imageRoutes(app: App, service: NodeService): Promise<void> {
   takeFiles(app);
+  app.addHook('preHandler', async (request, reply) =>
+    answeredElsewhere(service, request, reply, { target: null, pool: true }),
+  );
   app.get(
     '/images',
     {

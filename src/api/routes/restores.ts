@@ -4,6 +4,7 @@ import { checkVolumeName } from '../../volume/names.ts';
 import { policyNamed } from '../../volume/policy.ts';
 import type { App } from '../app.ts';
 import { clientGone } from '../client-gone.ts';
+import { answeredElsewhere } from '../forward.ts';
 import { defaultRestorePolicy, RestoreVolume, type RestoreWishes } from '../restore-schemas.ts';
 import type { RestoreService } from '../restore-service.ts';
 import { named, ProblemShape, VolumeShape } from '../schemas.ts';
@@ -22,6 +23,8 @@ export function restoreRoutes(app: App, service: NodeService): void {
         body: named(RestoreVolume),
         response: { 201: named(VolumeShape), default: named(ProblemShape) },
       },
+      preHandler: async (request, reply) =>
+        answeredElsewhere(service, request, reply, { target: request.body.target, pool: true }),
     },
     async (request, reply) => {
       const { name, policy, target } = request.body;

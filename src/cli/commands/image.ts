@@ -7,6 +7,7 @@ import { type Column, fields, formatList, formatTime, table } from '../format.ts
 import { type ImportOptions, importFrom } from '../import.ts';
 import { type ListOptions, listQuery, moreText, pageOptions, wholeList } from '../list-options.ts';
 import { formatBytes } from '../size.ts';
+import { imagePruneCommand } from './image-prune.ts';
 
 const columns: Column<ImageAnswer>[] = [
   { title: 'NAME', value: (i) => i.name },
@@ -112,6 +113,7 @@ export function imageCommands(program: Command, io: Io): void {
       await context.client.deleteImage(found.id);
       await context.print({ deleted: found.name }, () => `Image ${found.name} is deleted.\n`);
     });
+  imagePruneCommand(image, io);
   const exported = image
     .command('export')
     .description('write an image to a file or to standard output')
@@ -158,6 +160,7 @@ function imageText(image: ImageAnswer): string {
     ['Made from', `${image.format ?? '-'}, ${formatBytes(image.fileBytes)}`],
     ['Checksum', image.checksum ?? '-'],
     ['Created', formatTime(image.createdAt)],
+    ['Last used', image.usedAt === null ? 'never' : formatTime(image.usedAt)],
     ['Volumes', String(image.clones)],
   ]);
 }

@@ -13,8 +13,8 @@ const columns: Column<NodeAnswer>[] = [
   { title: 'STATE', value: state },
   { title: 'RACK', value: (node) => placeOf(node) ?? '-' },
   { title: 'ADDRESS', value: (node) => node.address },
-  { title: 'FREE', value: (node) => formatBytes(node.freeBytes), right: true },
-  { title: 'SIZE', value: (node) => formatBytes(node.totalBytes), right: true },
+  { title: 'FREE', value: (node) => poolBytes(node, node.freeBytes), right: true },
+  { title: 'SIZE', value: (node) => poolBytes(node, node.totalBytes), right: true },
   { title: 'SERVES', value: (node) => String(node.heads.length), right: true },
   { title: 'COPIES', value: (node) => String(copies(node)), right: true },
   { title: 'VERSION', value: (node) => node.version ?? '-' },
@@ -66,6 +66,17 @@ function copies(node: NodeAnswer): number {
   return open + clean + unverified + copying;
 }
 
+/** Of a node without a pool there is nothing to be said. */
+function poolBytes({ pool }: NodeAnswer, bytes: number | null): string {
+  return pool === null ? '-' : formatBytes(bytes);
+}
+
+function spaceFields(node: NodeWithSpace): ReturnType<typeof nodeSpaceFields> {
+  if (node.pool === null) return [];
+  const space = `${formatBytes(node.freeBytes)} free of ${formatBytes(node.totalBytes)}`;
+  return [['Space', space], ...(node.space === null ? [] : nodeSpaceFields(node.space))];
+}
+
 function nodeText(node: NodeWithSpace): string {
   const { open, clean, unverified, copying } = node.copies;
   return fields([
@@ -74,10 +85,9 @@ function nodeText(node: NodeWithSpace): string {
     ['Labels', labelsText(node)],
     ['Address', `${node.address}, API port ${node.apiPort}, replica port ${node.replicaPort}`],
     ['Version', node.version ?? '-'],
-    ['Pool', node.pool],
+    ['Pool', node.pool ?? 'none: it holds no copies'],
     ['Boot', node.boot ?? '-'],
-    ['Space', `${formatBytes(node.freeBytes)} free of ${formatBytes(node.totalBytes)}`],
-    ...(node.space === null ? [] : nodeSpaceFields(node.space)),
+    ...spaceFields(node),
     ['Registered', formatTime(node.registeredAt)],
     ['Serves', formatList(node.heads)],
     ['Attached', formatList(node.attached)],
