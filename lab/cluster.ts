@@ -30,8 +30,11 @@ export type ClusterOptions = {
    * node can lose its power, and etcd can be killed without a daemon.
    */
   etcdHost?: string;
-  /** Settings of every daemon's configuration file, over the lab's own; may depend on its directory. */
-  config?: Record<string, unknown> | ((directory: string) => Record<string, unknown>);
+  /**
+   * Settings of every daemon's configuration file, over the lab's own; may depend on the lab's
+   * directory and on the node.
+   */
+  config?: Record<string, unknown> | ((directory: string, node: string) => Record<string, unknown>);
   /** Where the lab's directory is made; default: the system's temporary directory. */
   baseDirectory?: string;
   /** Make everything, but start no daemon. */
@@ -48,13 +51,13 @@ export class LabCluster {
   readonly #forget: () => void;
   #etcd: EtcdHost | undefined;
 
-  private constructor(record: LabRecord, network: LabNetwork, secret: string) {
+  private constructor(record: LabRecord, network: LabNetwork, secret: string, forget: () => void) {
     this.#record = record;
     this.id = record.id;
     this.directory = record.directory;
     this.network = network;
     this.secret = secret;
-    this.#forget = onProcessEnd(() => destroyLab(record));
+    this.#forget = forget;
   }
 
   /**
@@ -68,10 +71,11 @@ export class LabCluster {
       throw new HyperscaleError('bad-input', `etcdNode '${first}' is none of '${names}'`);
     }
     const record = createHome(options.baseDirectory);
+    const forget = onProcessEnd(() => destroyLab(record));
     let cluster: LabCluster | undefined;
     try {
       const network = await LabNetwork.create(record);
-      cluster = new LabCluster(record, network, randomBytes(32).toString('hex'));
+      cluster = new LabCluster(record, network, randomBytes(32).toString('hex'), forget);
       await cluster.#addHosts(options, first);
       if (options.start !== false) {
         await cluster.start(first);
@@ -79,6 +83,7 @@ export class LabCluster {
       return cluster;
     } catch (error) {
       await cluster?.destroy();
+      forget();
       destroyLab(record);
       throw error;
     }
@@ -100,7 +105,7 @@ export class LabCluster {
       const managed = name === first && options.etcdHost === undefined;
       const etcd = managed ? ('managed' as const) : [endpoint];
       const { config } = options;
-      const more = typeof config === 'function' ? config(this.directory) : config;
+      const more = typeof config === 'function' ? config(this.directory, name) : config;
       const settings = { etcd, secretFile, ...more };
       this.#nodes.set(name, new LabNode(this.network, this.directory, name, settings));
     }

@@ -15,7 +15,7 @@ const cache = process.env.HYPERSCALE_CACHE ?? '/var/cache/hyperscale';
 let image: Promise<GuestImage> | undefined;
 
 /** From the start to userland, an emulated guest takes 4 s alone on two cores. */
-const bootWithinMs = 90_000;
+const bootWithinMs = 180_000;
 
 export type LabGuestOptions = {
   name: string;

@@ -37,6 +37,7 @@ export class LabNode {
   readonly #bootIdFile: string;
   readonly #network: LabNetwork;
   #poolMade = false;
+  #hasPool = true;
   #lostStack = false;
   #daemon: ChildProcess | undefined;
 
@@ -67,6 +68,7 @@ export class LabNode {
       node: this.name,
       address: this.address,
       pool: this.poolDirectory,
+      stateDirectory: join(this.directory, 'state'),
       runDirectory: this.runDirectory,
       logDirectory: join(this.directory, 'log'),
       deviceDirectory: this.deviceDirectory,
@@ -76,6 +78,7 @@ export class LabNode {
       space: { reserveBytes: 2 ** 20 },
       ...settings,
     };
+    this.#hasPool = settings.pool !== 'none';
     writeFileSync(this.configFile, stringify(config));
   }
 
@@ -87,9 +90,9 @@ export class LabNode {
     return this.#network.namespace(this.name);
   }
 
-  /** Makes the pool on the first call; starts the daemon; resolves once it answers. */
+  /** Makes the pool, if it has one, on the first call; starts the daemon; resolves once it answers. */
   async start(timeoutMs = 60_000): Promise<void> {
-    if (!this.#poolMade) {
+    if (!this.#poolMade && this.#hasPool) {
       await this.exec([
         join(binDirectory, 'hyperscaled'),
         'init-pool',

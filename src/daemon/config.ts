@@ -15,7 +15,8 @@ const ConfigSchema = Type.Object(
   {
     node: Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' }),
     address: Type.String({ minLength: 1 }),
-    pool: Type.String({ pattern: '^/' }),
+    pool: Type.String({ pattern: '^(/|none$)' }),
+    stateDirectory: Type.String({ pattern: '^/' }),
     runDirectory: Type.String({ pattern: '^/' }),
     logDirectory: Type.String({ pattern: '^/' }),
     deviceDirectory: Type.String({ pattern: '^/' }),
@@ -84,6 +85,11 @@ const ConfigSchema = Type.Object(
 
 export type Config = Static<typeof ConfigSchema>;
 
+/** The directory in which the daemon keeps what must outlive a boot; false: it is not a pool. */
+export function homeOf({ pool, stateDirectory }: Config): { home: string; isPool: boolean } {
+  return pool === 'none' ? { home: stateDirectory, isPool: false } : { home: pool, isPool: true };
+}
+
 /** Settings with settings below them, as they were given. */
 type Groups = Record<
   'ports' | 'scrub' | 'backup' | 'space' | 'libvirt' | 'attachments' | 'labels',
@@ -92,6 +98,7 @@ type Groups = Record<
 
 const defaults = {
   pool: '/var/lib/hyperscale/pool',
+  stateDirectory: '/var/lib/hyperscale/state',
   runDirectory: '/run/hyperscale',
   logDirectory: '/var/log/hyperscale',
   deviceDirectory: '/dev',

@@ -21,6 +21,7 @@ import { endLeftovers, endServing, untilRetired } from '../node/retire-self.ts';
 import { Scrub } from '../node/scrub.ts';
 import { scrubMemoryIn } from '../node/scrub-memory.ts';
 import { Service } from '../node/service.ts';
+import { openStateDirectory } from '../node/state-directory.ts';
 import { tellOfDrains } from '../node/tell-of-drains.ts';
 import { keepKnownNodes } from '../recovery/known-nodes.ts';
 import { createEtcdStore } from '../store/etcd-store.ts';
@@ -29,7 +30,7 @@ import { leaseSeconds } from '../store/store.ts';
 import { GuestDisks } from '../vm/resize.ts';
 import type { NodeRecord } from '../volume/types.ts';
 import { createBackups } from './backups.ts';
-import type { Config } from './config.ts';
+import { type Config, homeOf } from './config.ts';
 import { groupId } from './group.ts';
 import { createImages } from './images.ts';
 import { keepLeaseCurrent } from './lease.ts';
@@ -50,6 +51,8 @@ import { keepWatchdog } from './watchdog.ts';
 const jobsAtATime = 2;
 /** After the store came back, leases are believed again when every live node had time to renew. */
 const leasesSettleMs = (leaseSeconds + 2) * 1_000;
+/** What a node without a pool tells of the room on it. */
+const noSpace = { space: async () => ({ totalBytes: 0, freeBytes: 0 }) };
 
 /** Runs the daemon until `stop` fires. Guests are not touched by its end. */
 export async function startDaemon(config: Config, stop: AbortSignal): Promise<void> {
@@ -62,12 +65,16 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     join(config.runDirectory, 'hyperscaled.lock'),
     `the run directory ${config.runDirectory}`,
   );
-  const { pool } = await recognisePool(config.pool, config.node);
+  const { home, isPool } = homeOf(config);
+  const { pool } = isPool
+    ? await recognisePool(home, config.node)
+    : await openStateDirectory(home, config.node, new Date().toISOString());
+  const reserveBytes = isPool ? config.space.reserveBytes : 0;
   // Also when guests have filled the pool while no daemon ran.
-  const reserve = new Reserve(config.pool, config.space.reserveBytes);
+  const reserve = new Reserve(home, reserveBytes);
   const poolLock = await takeLock(
-    join(config.pool, '.hyperscaled.lock'),
-    `the pool ${config.pool}`,
+    join(home, '.hyperscaled.lock'),
+    `the ${isPool ? 'pool' : 'state directory'} ${home}`,
     (work) => reserve.during(work),
   );
   const boot = await readBootId(config.bootIdFile);
@@ -76,7 +83,7 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
   log.info({ ...self, version }, 'starting');
 
   const engine = await createEngine({
-    pool: config.pool,
+    pool: home,
     runDirectory: config.runDirectory,
     logDirectory: config.logDirectory,
     address: config.address,
@@ -84,7 +91,7 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     gatewayPorts: config.ports.gateways,
     attachGroup,
     deviceDirectory: config.deviceDirectory,
-    reserveBytes: config.space.reserveBytes,
+    reserveBytes,
     log,
   });
   const etcd = config.etcd === 'managed' ? await managedEtcd(config, log) : null;
@@ -93,15 +100,16 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     endpoints,
     log,
     signal: stop,
-    ...(await readStoreSeen(config.pool, engine.layers)),
+    ...(await readStoreSeen(home, engine.layers)),
   });
   const { write } = engine.layers.reserve;
-  const seen = keepStoreSeen(config.pool, store, log, write);
-  const known = await keepKnownNodes(config.pool, store, log, write);
+  const seen = keepStoreSeen(home, store, log, write);
+  const known = await keepKnownNodes(home, store, log, write);
   const targetNames = Object.keys(config.backup.targets).sort();
   const record: NodeRecord = {
     name: config.node,
     pool,
+    ...(isPool ? {} : { withoutPool: true }),
     address: config.address,
     apiPort: config.ports.api,
     replicaPort: config.ports.replica,
@@ -123,7 +131,9 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     content: createLayerContent(engine.layers),
     blockDevices: engine.devices,
     poolLimits: config.space,
-    measurePool: (volumes) => measurePool(config.pool, volumes),
+    ...(isPool
+      ? { measurePool: (volumes?: readonly string[]) => measurePool(home, volumes) }
+      : { withoutPool: true as const }),
     peers: new PeerConnections((name) => store.node(name), secret),
     health: new NbdPeerHealth((name) => store.node(name), log),
     events: new EventLog(config.node, environment.now),
@@ -150,6 +160,7 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
   const recovery = createRecovery({ agent, endpoints, record, secret, store, seen, known });
   const service = new Service(agent, version, randomUUID, store.retirement, recovery);
   const moves = createMoves({ config, store, context, service, secret });
+  service.secret = secret;
   service.moves = moves.service;
   service.vms = createVmDisks({ agent, service, moves });
   const { virsh, domainEvents } = moves;
@@ -186,19 +197,20 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
     throw error;
   }
   const watchdog = watch();
-  const lease = await keepLeaseCurrent(store, engine.layers, { ...self, version });
+  const lease = await keepLeaseCurrent(store, isPool ? engine.layers : noSpace, {
+    ...self,
+    version,
+  });
   const refill = keepReserve(engine.layers, log);
   service.space.watch.start();
   await moves.removeLeftovers();
   await agent.start();
-  const { images, restores, streams } = await createImages(config, { agent, service });
-  service.images = images;
-  service.restores = restores;
+  const streams = isPool ? await createImages(config, home, { agent, service }) : null;
   const backups = await createBackups(config, agent);
   service.backups = backups.service;
   ioErrors.start();
   moves.start();
-  const scrub = new Scrub(agent, scrubMemoryIn(config.pool, write), config.scrub);
+  const scrub = new Scrub(agent, scrubMemoryIn(home, write), config.scrub);
   scrub.start();
   const rebalance = new Rebalance(agent, config.rebalancePercent);
   rebalance.start();
@@ -227,7 +239,7 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
   drains.stop();
   ioErrors.stop();
   await moves.stop();
-  await streams.stop();
+  await streams?.stop();
   agent.stop();
   own.stop();
   context.health.watch(new Set());
@@ -249,7 +261,7 @@ export async function startDaemon(config: Config, stop: AbortSignal): Promise<vo
 
 function managedEtcd(config: Config, log: Parameters<typeof startManagedEtcd>[0]['log']) {
   return startManagedEtcd({
-    dataDirectory: join(dirname(config.pool), 'etcd'),
+    dataDirectory: join(dirname(homeOf(config).home), 'etcd'),
     runDirectory: config.runDirectory,
     logDirectory: config.logDirectory,
     address: config.address,

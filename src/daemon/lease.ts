@@ -11,7 +11,7 @@ const worthTelling = 0.01;
 /** Keeps this node's lease, and what it says of the pool's space, up to date. */
 export async function keepLeaseCurrent(
   store: Store,
-  layers: LayerStore,
+  layers: Pick<LayerStore, 'space'>,
   self: { node: string; pool: string; boot: string; version: string },
 ): Promise<{ stop(): void }> {
   const { node: name, ...rest } = self;

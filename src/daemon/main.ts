@@ -1,4 +1,4 @@
-import { errorText, isHyperscaleError } from '../errors.ts';
+import { errorText, HyperscaleError, isHyperscaleError } from '../errors.ts';
 import { initPool } from '../node/pool.ts';
 import { readConfig } from './config.ts';
 
@@ -32,6 +32,11 @@ async function main(args: string[]): Promise<number> {
   }
   const config = await readConfig(value ?? defaultConfig);
   if (init) {
+    if (config.pool === 'none') {
+      throw new HyperscaleError('bad-input', 'the configuration says pool: none', {
+        hint: 'A node without a pool needs none to be made: start hyperscaled.',
+      });
+    }
     const identity = await initPool(config.pool, config.node, new Date().toISOString());
     process.stdout.write(`${config.pool} is now pool ${identity.pool} of node ${identity.node}\n`);
     return 0;

@@ -134,13 +134,14 @@ export interface Engine {
   ): Promise<ProxyHandle>;
   /**
    * @param sizeBytes what the head shows; a relay keeps the size that it began with.
-   * @param port the port of one that died, so that its proxy finds it again; else a free one.
+   * @param options.port the port of one that died, so that its proxy finds it again; else a free one.
+   * @param options.readOnly the head refuses writes.
    */
   startGateway(
     volume: VolumeId,
     session: SessionId,
     sizeBytes: number,
-    port?: number,
+    options?: { port?: number; readOnly?: true },
   ): Promise<GatewayHandle>;
   /** Removes the socket of a volume that is no longer attached here. */
   removeAttachSocket(volume: VolumeId): Promise<void>;
@@ -160,6 +161,8 @@ export type ProxySpec = {
   boot: BootId;
   /** What the gateway shows, and so the consumer sees. */
   sizeBytes: number;
+  /** The head refuses writes. */
+  readOnly?: true;
 };
 export interface ProxyHandle {
   readonly spec: ProxySpec;

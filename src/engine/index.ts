@@ -122,11 +122,12 @@ export class QemuEngine implements Engine {
     volume: string,
     session: string,
     sizeBytes: number,
-    known?: number,
+    options: { port?: number; readOnly?: true } = {},
   ): Promise<GatewayHandle> {
     return await this.#gatewayStarts.run(async () => {
-      const port = known ?? (await freeGatewayPort(this.#environment));
-      return await startGateway(this.#environment, { volume, session, port, sizeBytes });
+      const port = options.port ?? (await freeGatewayPort(this.#environment));
+      const spec = { ...options, volume, session, port, sizeBytes };
+      return await startGateway(this.#environment, spec);
     });
   }
 

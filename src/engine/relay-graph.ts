@@ -10,12 +10,14 @@ import {
 } from './graphs.ts';
 import { sessionExport } from './head-graph.ts';
 
+type Relayed = { session: string; readOnly?: boolean };
+
 /** On a consumer's host: the session's export of the head's host, at this host's attach socket. */
 export function proxyArguments(spec: ProxySpec, eventsFile: string): string[] {
   const server = inetServer(spec.address, spec.port);
   return [
     ...processArguments(eventsFile),
-    ...relay(server, spec.session),
+    ...relay(server, spec),
     ...attachServer(),
     ...relayed(spec),
   ];
@@ -23,24 +25,25 @@ export function proxyArguments(spec: ProxySpec, eventsFile: string): string[] {
 
 /** On the head's host: the session's export of the head's socket, over TCP. */
 export function gatewayArguments(
-  spec: { session: string; socket: string; address: string; port: number },
+  spec: { session: string; socket: string; address: string; port: number; readOnly?: boolean },
   eventsFile: string,
 ): string[] {
   const server = { type: 'unix', path: spec.socket };
   return [
     ...processArguments(eventsFile),
-    ...relay(server, spec.session),
+    ...relay(server, spec),
     ...tcpServer(spec.address, spec.port),
     ...relayed(spec),
   ];
 }
 
-function relay(server: object, session: string): string[] {
+/** What is shown read-only can be opened in no other way. */
+function relay(server: object, { session, readOnly = false }: Relayed): string[] {
   const node = { ...nbdNode(server, session), 'open-timeout': 10, discard: 'unmap' };
-  return blockdev({ ...node, 'node-name': 'top' });
+  return blockdev({ ...node, 'node-name': 'top', 'read-only': readOnly });
 }
 
 /** Nothing is kept back here, so the head's own writethrough is enough. */
-function relayed(spec: { session: string }): string[] {
-  return nbdExport({ ...sessionExport(spec.session), writethrough: false });
+function relayed({ session, readOnly }: Relayed): string[] {
+  return nbdExport({ ...sessionExport(session, readOnly), writethrough: false });
 }

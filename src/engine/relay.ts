@@ -51,7 +51,14 @@ export class QemuProxy extends Relay implements ProxyHandle {
   }
 }
 
-export type GatewaySpec = { volume: string; session: string; port: number; sizeBytes: number };
+export type GatewaySpec = {
+  volume: string;
+  session: string;
+  port: number;
+  sizeBytes: number;
+  /** The head refuses writes. */
+  readOnly?: true;
+};
 
 export class QemuGateway extends Relay implements GatewayHandle {
   readonly volume: string;
@@ -108,10 +115,7 @@ export async function startGateway(
   checkSessionId(spec.session);
   const files = relayFiles(environment, 'gateways', spec);
   const socket = attachSocketPath(environment, spec.volume);
-  const argv = gatewayArguments(
-    { session: spec.session, socket, address: environment.address, port: spec.port },
-    files.events,
-  );
+  const argv = gatewayArguments({ ...spec, socket, address: environment.address }, files.events);
   const relay = await HeldRelay.start(environment, 'gateways', spec.volume);
   return new QemuGateway(await relay.become(files, spec, argv), spec);
 }

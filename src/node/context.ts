@@ -40,6 +40,8 @@ export type Context = {
   content: LayerContent;
   /** Block devices of this host; absent where there are none to be had, as in a simulation. */
   blockDevices?: BlockDevices;
+  /** This node has no pool: nothing is kept here, and nothing written. */
+  withoutPool?: true;
   /** From when on a pool is told to be full; absent: the defaults. */
   poolLimits?: PoolLimits;
   /** What the files of this node's pool take; absent in a simulation. */

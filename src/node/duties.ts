@@ -6,7 +6,7 @@ import type { HeadState } from '../engine/engine.ts';
 import { damagedButRead, soundReplicas } from '../volume/damage.ts';
 import { sharedRacks } from '../volume/domains.ts';
 import { limitsOf, sameLimits } from '../volume/limits.ts';
-import { isDraining, mustLeave, placeMembers } from '../volume/placement.ts';
+import { hasPool, isDraining, mustLeave, placeMembers } from '../volume/placement.ts';
 import { copiesWanted } from '../volume/policy.ts';
 import {
   attachmentOn,
@@ -15,7 +15,9 @@ import {
   unsealedLayer,
   writerOf,
 } from '../volume/queries.ts';
+import { standInNode } from '../volume/stand-in.ts';
 import type {
+  Attachment,
   Limits,
   Member,
   NodeName,
@@ -52,6 +54,8 @@ export type Duty =
   | { kind: 'stop-proxy' }
   | { kind: 'stop-gateway'; session: string }
   | { kind: 'open' }
+  /** This host has no pool, like all that have the volume attached: another node is to open it. */
+  | { kind: 'stand-in' }
   | { kind: 'complete-roll' }
   | { kind: 'abandon-opening'; layer: string }
   | { kind: 'start-head' }
@@ -117,8 +121,11 @@ function phaseDuty(situation: Situation): Duty | null {
   switch (tail.phase) {
     case 'deleting':
       return null;
-    case 'idle':
-      return firstLiveHost(situation) === self.node ? { kind: 'open' } : null;
+    case 'idle': {
+      const writer = firstWriter(situation);
+      if (writer !== undefined) return writer === self.node ? { kind: 'open' } : null;
+      return firstLiveHost(situation) === self.node ? { kind: 'stand-in' } : null;
+    }
     case 'opening':
       return openingDuty(situation, tail.next, tail.closing);
     case 'open':
@@ -184,6 +191,7 @@ function writerDuty(situation: Situation, layer: UnsealedLayer): Duty | null {
   const limits = limitsOf(volume);
   if (!sameLimits(head.limits, limits)) return { kind: 'set-limits', limits };
   if (!local.settled) return null;
+  if (mayLeave(situation, mine)) return { kind: 'drop-attachment', host: self.node };
   const reason = worthwhileRoll(situation, layer, head);
   return reason === null ? null : { kind: 'roll', reason };
 }
@@ -344,7 +352,32 @@ function deadConsumers(situation: Situation, host: NodeName): NodeName[] {
 }
 
 function firstLiveHost(situation: Situation): NodeName | undefined {
-  return situation.volume.attachments.find((a) => bootOf(situation, a.host) === a.boot)?.host;
+  return liveHosts(situation)[0];
+}
+
+/** The first host with a live consumer that may write what is idle. */
+function firstWriter(situation: Situation): NodeName | undefined {
+  return liveHosts(situation).find((host) => !lacksPool(situation, host));
+}
+
+function liveHosts(situation: Situation): NodeName[] {
+  return situation.volume.attachments
+    .filter((a) => bootOf(situation, a.host) === a.boot)
+    .map((a) => a.host);
+}
+
+function lacksPool({ nodes }: Situation, host: NodeName): boolean {
+  return nodes.some((n) => n.name === host && !hasPool(n));
+}
+
+/** This node is being drained, and serves only in place of a host for which another one may. */
+function mayLeave(situation: Situation, { standInFor }: Attachment): boolean {
+  const { volume, below, self, nodes, local } = situation;
+  if (standInFor === undefined || !lacksPool(situation, standInFor)) return false;
+  const stays = (node: NodeView | undefined) => node !== undefined && !isDraining(node);
+  if (stays(nodes.find((n) => n.name === self.node))) return false;
+  const others = new Set([self.node, ...local.failed, ...local.avoid]);
+  return stays(standInNode([...(below ?? []), ...volume.chain], nodes, others));
 }
 
 function bootOf({ nodes, self }: Situation, node: NodeName): string | undefined {

@@ -56,7 +56,10 @@ export class PeerCalls implements PeerService {
   async prepareLayer(
     request: LayerRequest & { sizeBytes: number },
   ): Promise<{ pool: string; boot: string }> {
-    const { engine, self, store } = this.#context;
+    const { engine, self, store, withoutPool } = this.#context;
+    if (withoutPool === true) {
+      throw new HyperscaleError('not-allowed', `node ${self.node} has no pool and holds nothing`);
+    }
     const worker = this.#agent.worker(request.volume);
     await worker.gate.run(async () => {
       // A delayed request must not make a layer that the record has dropped meanwhile.
@@ -97,7 +100,12 @@ export class PeerCalls implements PeerService {
       const sizeBytes = worker.head?.state.sizeBytes ?? 0;
       if (known?.port === port && known.sizeBytes === sizeBytes) return { port, sizeBytes, boot };
       await settleSession(worker, session);
-      const gateway = await this.#context.engine.startGateway(volume, session, sizeBytes);
+      const gateway = await this.#context.engine.startGateway(
+        volume,
+        session,
+        sizeBytes,
+        worker.shownAs,
+      );
       worker.addGateway(gateway);
       return { port: gateway.port, sizeBytes, boot };
     });

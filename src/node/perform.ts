@@ -8,6 +8,7 @@ import { completeRoll, startConfirmedHead } from './complete-roll.ts';
 import type { Duty } from './duties.ts';
 import { giveUpVolume } from './give-up.ts';
 import { layerKey } from './layer-key.ts';
+import { letOtherOpen } from './let-other-open.ts';
 import { prepare } from './prepare-roll.ts';
 import { syncSessions } from './sessions.ts';
 import { completeTakeOver } from './take-over.ts';
@@ -57,6 +58,8 @@ export async function performDuty(worker: VolumeWorker, duty: Duty): Promise<voi
     case 'open':
       await prepare(worker, null);
       return;
+    case 'stand-in':
+      return letOtherOpen(worker);
     case 'roll':
       await prepare(worker, duty.reason, duty.sizeBytes);
       return;
@@ -135,7 +138,10 @@ async function startProxy(
   const where = peers
     .of(headNode, { timeoutMs: gatewayTimeoutMs })
     .openGateway({ volume: worker.id, session, port: before })
-    .then((gateway) => ({ volume: worker.id, session, address, headNode, ...gateway }));
+    .then((gateway) => ({
+      ...{ volume: worker.id, session, address, headNode, ...gateway },
+      ...worker.shownAs,
+    }));
   if (proxy !== null) {
     const { port, sizeBytes, boot } = await where;
     const { spec } = proxy.handle;

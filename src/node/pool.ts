@@ -3,7 +3,7 @@ import { access, constants, open, readdir, readFile, rm, stat } from 'node:fs/pr
 import { dirname, join } from 'node:path';
 import { errorText, HyperscaleError } from '../errors.ts';
 
-const identityFile = 'hyperscale-pool.json';
+export const poolIdentityFile = 'hyperscale-pool.json';
 
 /** Who a pool is: written once, when the pool is made, and never again (protocol review, rule 10). */
 export type PoolIdentity = { pool: string; node: string; createdAt: string };
@@ -19,7 +19,7 @@ export async function initPool(
 ): Promise<PoolIdentity> {
   await usable(directory);
   const entries = (await readdir(directory)).filter((e) => e !== 'lost+found');
-  if (entries.includes(identityFile)) {
+  if (entries.includes(poolIdentityFile)) {
     throw new HyperscaleError('exists', `${directory} is a pool already`, {
       hint: 'Start hyperscaled; to begin anew, empty the directory yourself.',
     });
@@ -30,7 +30,7 @@ export async function initPool(
     });
   }
   const identity = { pool: randomUUID(), node, createdAt: now };
-  const file = await open(join(directory, identityFile), 'wx', 0o600);
+  const file = await open(join(directory, poolIdentityFile), 'wx', 0o600);
   try {
     await file.writeFile(`${JSON.stringify(identity, null, 2)}\n`);
     await file.sync();
@@ -50,7 +50,7 @@ export async function recognisePool(directory: string, node: string): Promise<Po
   await usable(directory);
   let identity: PoolIdentity;
   try {
-    const found = JSON.parse(await readFile(join(directory, identityFile), 'utf8')) as unknown;
+    const found = JSON.parse(await readFile(join(directory, poolIdentityFile), 'utf8')) as unknown;
     if (!isIdentity(found)) throw new Error('it holds no identity');
     identity = found;
   } catch (error) {
@@ -58,8 +58,8 @@ export async function recognisePool(directory: string, node: string): Promise<Po
     throw new HyperscaleError(
       'foreign-pool',
       missing
-        ? `${directory} is not a pool: ${identityFile} is missing`
-        : `${join(directory, identityFile)} cannot be read: ${errorText(error)}`,
+        ? `${directory} is not a pool: ${poolIdentityFile} is missing`
+        : `${join(directory, poolIdentityFile)} cannot be read: ${errorText(error)}`,
       {
         hint: 'Is its disk mounted? A new pool is made once, with: hyperscaled init-pool --config FILE',
         cause: error,

@@ -1,5 +1,5 @@
 import { HyperscaleError } from '../errors.ts';
-import { hasRoom } from '../volume/placement.ts';
+import { hasPool, hasRoom } from '../volume/placement.ts';
 import { copiesWanted } from '../volume/policy.ts';
 import type { NodeView, Policy } from '../volume/types.ts';
 
@@ -28,12 +28,12 @@ export function assertRoomForVolume(
 /** @throws `not-enough-nodes`, `no-space` as `assertRoomForVolume` */
 export function assertRoomForPolicy(nodes: readonly NodeView[], policy: Policy): void {
   const wanted = copiesWanted(policy);
-  const up = nodes.filter((n) => n.lease !== null);
+  const up = nodes.filter((n) => n.lease !== null && hasPool(n));
   const roomy = up.filter(hasRoom);
   if (roomy.length >= wanted) return;
   throw new HyperscaleError(
     roomy.length < up.length ? 'no-space' : 'not-enough-nodes',
-    `policy ${policy.name} needs ${wanted} nodes with room; ${up.length} nodes are up and ${roomy.length} of them have room`,
+    `policy ${policy.name} needs ${wanted} nodes with room; ${up.length} nodes with a pool are up and ${roomy.length} of them have room`,
     { hint: 'Start more nodes, free space, or choose a policy with fewer reflections.' },
   );
 }

@@ -1,6 +1,7 @@
 import type { PoolMeasureHere, SpaceService } from '../api/space-service.ts';
 import { HyperscaleError } from '../errors.ts';
 import { layersBelow } from '../volume/lineage.ts';
+import { hasPool } from '../volume/placement.ts';
 import { type ClusterSpace, clusterSpace, nodeSpace, volumeSpace } from '../volume/space.ts';
 import type { PoolMeasure } from '../volume/space-files.ts';
 import type { PoolLimits } from '../volume/space-room.ts';
@@ -31,7 +32,8 @@ export class Space implements SpaceService {
 
   async cluster(): Promise<ClusterSpace> {
     const measures = await this.#measure();
-    return clusterSpace(this.#volumes(), this.#agent.context.nodes(), measures);
+    const pools = this.#agent.context.nodes().filter(hasPool);
+    return clusterSpace(this.#volumes(), pools, measures);
   }
 
   async volumes() {
@@ -59,7 +61,7 @@ export class Space implements SpaceService {
         hint: 'List them with: hscli node list',
       });
     }
-    const measure = node.lease === null ? null : await this.#ask(name);
+    const measure = node.lease === null || !hasPool(node) ? null : await this.#ask(name);
     return nodeSpace(node, this.#volumes(), measure);
   }
 
@@ -83,7 +85,7 @@ export class Space implements SpaceService {
 
   /** What the live nodes measure at the same time; without those that do not answer. */
   async #measure(volumes?: string[]): Promise<PoolMeasure[]> {
-    const up = this.#agent.context.nodes().filter((n) => n.lease !== null);
+    const up = this.#agent.context.nodes().filter((n) => n.lease !== null && hasPool(n));
     const measures = await Promise.all(up.map(({ name }) => this.#ask(name, volumes)));
     return measures.filter((measure) => measure !== null);
   }

@@ -19,7 +19,8 @@ export function attach(volume: Volume, attachment: Attachment): Volume {
     });
   }
   const known = attachmentOn(volume, attachment.host);
-  if (volume.view !== undefined && known?.boot !== attachment.boot) {
+  const isItsHost = known?.boot === attachment.boot && known.standInFor === undefined;
+  if (volume.view !== undefined && !isItsHost) {
     refuse(volume, 'attach', 'it was shown to one host, and that is over');
   }
   if (known?.boot === attachment.boot) {

@@ -16,6 +16,7 @@ import {
 } from './health-types.ts';
 import type { SeenLayer } from './lineage.ts';
 import { calledIn } from './marks.ts';
+import { hasPool } from './placement.ts';
 import { copiesWanted } from './policy.ts';
 import type {
   BootId,
@@ -48,7 +49,7 @@ export function describeVolume(
     volume,
     called: calledIn(volume),
     wanted: copiesWanted(volume.policy),
-    upCount: nodes.filter((node) => node.lease !== null).length,
+    upCount: nodes.filter((node) => node.lease !== null && hasPool(node)).length,
     work: work.filter((item) => item.volume === volume.id),
     problem: (place) => placeProblem(nodes, place),
   };

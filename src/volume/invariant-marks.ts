@@ -1,4 +1,5 @@
 /** What holds of snapshots, clones and parents. Each function names what is wrong, or null. */
+import { consumersOf } from './attachments.ts';
 import { clonesOf, episodesOf, placeOf, sharedUpTo, snapshotsOf } from './marks.ts';
 import type { LayerId, Volume } from './types.ts';
 
@@ -22,7 +23,7 @@ export function wrongMarks(volume: Volume): string | null {
   if (volume.merge?.below === true && volume.parent === undefined) return 'it flattens nothing';
   if (
     volume.view !== undefined &&
-    snapshots.length + clones.length + volume.attachments.length > 1
+    snapshots.length + clones.length + consumersOf(volume).length > 1
   ) {
     return 'it is shown to one host, and something else hangs on it';
   }

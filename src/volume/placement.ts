@@ -30,7 +30,7 @@ export function placeMembers(
   const own = goesOn ?? newWriter(volume, writer, nodes);
   const ownView = nodes.find((n) => n.name === writer);
   const current = new Set(members.map((m) => m.node));
-  const mayTake = (n: NodeView) => (current.has(n.name) ? !mustLeave(n) : hasRoom(n));
+  const mayTake = (n: NodeView) => hasPool(n) && (current.has(n.name) ? !mustLeave(n) : hasRoom(n));
   const candidates = nodes
     .filter((n) => n.name !== writer && n.lease !== null && !avoid.has(n.name) && mayTake(n))
     .map((n) => ({
@@ -75,8 +75,13 @@ function newWriter(volume: Volume, writer: NodeName, nodes: readonly NodeView[])
       hint: 'Start hyperscaled on it, or choose another node.',
     });
   }
-  const known = cleanLayersOn(volume, writer) > 0;
-  if (known ? mustLeave(own) : isFull(own)) {
+  if (!hasPool(own)) {
+    throw new HyperscaleError('not-allowed', `node ${writer} has no pool and writes nothing`, {
+      hint: 'This is a defect: another node serves what is attached there. Report it with the log.',
+      values: { node: writer },
+    });
+  }
+  if (!mayBegin(own, cleanLayersOn(volume, writer) > 0)) {
     const { freeBytes, totalBytes } = own.lease;
     throw new HyperscaleError(
       'no-space',
@@ -90,9 +95,19 @@ function newWriter(volume: Volume, writer: NodeName, nodes: readonly NodeView[])
   return member(own);
 }
 
+/** False for a node that only uses volumes. */
+export function hasPool({ withoutPool }: NodeView): boolean {
+  return withoutPool === undefined;
+}
+
+/** True when a node with a pool may begin to write a volume, of which it may hold layers (`known`). */
+export function mayBegin(node: NodeView, known: boolean): boolean {
+  return known ? !mustLeave(node) : !isFull(node);
+}
+
 /** True when a node may take layers of volumes that are new to it. */
 export function hasRoom(node: NodeView): boolean {
-  return !isFull(node) && !isDraining(node);
+  return hasPool(node) && !isFull(node) && !isDraining(node);
 }
 
 /** True when a pool is too full for layers of volumes that are new to it. */

@@ -1,5 +1,5 @@
 /** How full pools are, and what could still be written. Pure. */
-import { hasRoom, isDraining, placementLimit, used } from './placement.ts';
+import { hasPool, hasRoom, isDraining, placementLimit, used } from './placement.ts';
 import type { NodeName, NodeView, Volume } from './types.ts';
 
 /** Bytes that a pool can take before it takes nothing new any more. */
@@ -15,7 +15,10 @@ export function roomOn(node: NodeView): number {
  * together take D of each copy, none of them more than D. Racks are not looked at.
  */
 export function growthRoom(nodes: readonly NodeView[], copies: number): number {
-  const rooms = nodes.map(roomOn).sort((a, b) => b - a);
+  const rooms = nodes
+    .filter(hasPool)
+    .map(roomOn)
+    .sort((a, b) => b - a);
   let most = 0;
   // With the k largest full up to D, the rest takes all it has: (copies - k) * D = what the rest has.
   for (let k = 0; k < copies && k < rooms.length; k += 1) {
@@ -34,7 +37,7 @@ export const levelSlack = 2;
 
 /** How a pool is, by how it was: at a threshold it does not change its mind with every byte. */
 export function poolLevel(node: NodeView, before: PoolLevel, limits: PoolLimits): PoolLevel {
-  if (node.lease === null) return before;
+  if (node.lease === null || !hasPool(node)) return before;
   const percent = used(node) * 100;
   const { warnPercent, criticalPercent } = limits;
   const slack = (level: PoolLevel) => (level === before ? levelSlack : 0);
@@ -57,7 +60,7 @@ export function unrepairable(
   nodes: readonly NodeView[],
   before: ReadonlySet<NodeName> = new Set(),
 ): Unrepairable[] {
-  const up = nodes.filter((n) => n.lease !== null);
+  const up = nodes.filter((n) => n.lease !== null && hasPool(n));
   return up.flatMap((node) => {
     const others = up.filter((n) => n.name !== node.name && !isDraining(n));
     const needBytes = volumes

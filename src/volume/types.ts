@@ -131,8 +131,8 @@ export type Attachment = {
   boot: BootId;
   since: string;
   /**
-   * There is no consumer: the host serves the volume in place of this one, whose disk failed, and as
-   * long as it is attached there.
+   * There is no consumer: the host serves the volume in place of this one, whose disk failed or which
+   * has no pool, and as long as it is attached there.
    */
   standInFor?: NodeName;
 };
@@ -329,6 +329,8 @@ export type Volume = {
   role?: Role;
   /** The file that an image, or an adopted volume, was made from. */
   file?: ImportedFile;
+  /** When a clone of an image was last made, ISO 8601; absent: never. */
+  usedAt?: string;
   /** The backup that it was made from. */
   restoredFrom?: RestoredFrom;
   /** Its first layer is being made of a file; nobody can use it yet. */
@@ -365,7 +367,10 @@ export type Labels = { site?: string; rack?: string };
 /** What a node tells of itself in the store. */
 export type NodeRecord = {
   name: NodeName;
+  /** Random; of a node without a pool that of its state directory, by which it is the same node. */
   pool: PoolId;
+  /** It holds no copies and writes nothing: another node serves what is attached on it. */
+  withoutPool?: true;
   address: string;
   apiPort: number;
   replicaPort: number;

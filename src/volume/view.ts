@@ -3,11 +3,12 @@
  * that nobody writes to and that is born attached; it goes with its attachment.
  */
 
+import { consumersOf } from './attachments.ts';
 import type { ClonePoint } from './clone.ts';
 import { createClone } from './clone.ts';
 import { markDeleted } from './delete.ts';
 import { policyNamed } from './policy.ts';
-import { attachmentOn, writerOf } from './queries.ts';
+import { writerOf } from './queries.ts';
 import type {
   Attachment,
   NodeName,
@@ -38,7 +39,7 @@ export function createView(
 
 /** The host that a view is for; undefined when it is over. */
 export function viewHost(volume: Volume): NodeName | undefined {
-  return volume.view === undefined ? undefined : volume.attachments[0]?.host;
+  return volume.view === undefined ? undefined : consumersOf(volume)[0]?.host;
 }
 
 /** Views of a snapshot on a host. Several only when it was attached while it was renamed. */
@@ -49,7 +50,7 @@ export function isViewOf(
   const { view, tail } = volume;
   if (view?.of !== of.volume || view.snapshot?.id !== of.snapshot) return false;
   if (tail.phase === 'deleting') return false;
-  return of.host === undefined || attachmentOn(volume, of.host) !== undefined;
+  return of.host === undefined || viewHost(volume) === of.host;
 }
 
 /**
@@ -62,7 +63,7 @@ export function isOver(
   givenUp: ReadonlySet<NodeName>,
 ): boolean {
   if (volume.view === undefined || volume.tail.phase === 'deleting') return false;
-  const [attachment] = volume.attachments;
+  const [attachment] = consumersOf(volume);
   if (attachment === undefined) {
     // Where it was served it is closed in good order first.
     const writer = writerOf(volume);

@@ -123,10 +123,11 @@ export function node(
     pool?: string;
     labels?: Labels;
     draining?: boolean;
+    withoutPool?: boolean;
   } = {},
 ): NodeView {
   const { up = true, boot = bootOf(name), free = 500, total = 1000, pool = poolOf(name) } = options;
-  const { labels, draining = false } = options;
+  const { labels, draining = false, withoutPool = false } = options;
   return {
     name,
     pool,
@@ -136,6 +137,7 @@ export function node(
     registeredAt: '2026-01-01T00:00:00Z',
     lease: up ? { name, pool, boot, version: '0.1.0', totalBytes: total, freeBytes: free } : null,
     ...(labels === undefined ? {} : { labels }),
+    ...(withoutPool ? { withoutPool } : {}),
     ...(draining ? { drain: { node: name, pool, at: '2026-01-01T00:00:00Z', by: 'root' } } : {}),
   };
 }
