@@ -65,6 +65,11 @@ export class BackupReader {
     return this.manifest.entry;
   }
 
+  /** The session of the pin that holds it, to give it up should this process be killed; or null. */
+  get session(): string | null {
+    return this.#pin?.session ?? null;
+  }
+
   /**
    * Bytes of the backup.
    * @throws `bad-input` unless the range is inside it and has at most 64 MiB; `damaged`, naming the

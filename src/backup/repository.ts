@@ -194,7 +194,10 @@ export class Repository {
     });
   }
 
-  /** Gives up an unfinished backup; what it sent goes with the next sweep. */
+  /**
+   * Gives up an unfinished backup, or the pin of a reader that was killed; what only it needed goes
+   * with the next sweep.
+   */
   async discard(volume: string, session: string): Promise<void> {
     checkName('volume', volume);
     checkId(session);

@@ -3,7 +3,6 @@ import { repairRests } from '../cluster/repair-policy.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
 import type { StoreChange } from '../store/store.ts';
 import { attach } from '../volume/attach.ts';
-import { placeMembers } from '../volume/placement.ts';
 import { attachmentOn } from '../volume/queries.ts';
 import type { NodeView, Volume } from '../volume/types.ts';
 import { Background, type BackgroundOptions } from './background.ts';
@@ -14,6 +13,7 @@ import { mayBeAttachedTo } from './drain-node.ts';
 import { revokeAttachment, untilForwardedSettled } from './force-detach.ts';
 import { Kin } from './kin.ts';
 import { Leisure } from './leisure.ts';
+import { mayBeServed } from './let-other-open.ts';
 import { reportUnknownFiles } from './unknown-files.ts';
 import { VolumeWorker } from './volume-worker.ts';
 import { WorkList } from './work-list.ts';
@@ -88,6 +88,7 @@ export class Agent {
       health.onChange((node) => this.#healthChanged(node)),
     );
     this.devices.settleAll();
+    this.#kin.begin(store.volumes().map(({ value }) => value));
     for (const { value } of store.volumes()) this.worker(value.id).sidecar.follow();
     for (const { volume } of await engine.layers.records()) {
       if (store.volume(volume) === undefined) this.worker(volume).sidecar.follow();
@@ -148,10 +149,7 @@ export class Agent {
     // What another node has just made may not be known here yet.
     if (worker.volume === undefined) await this.context.store.readVolume(id);
     mayBeAttachedTo(this.context.nodes(), self.node, worker.volume);
-    if (worker.volume?.tail.phase === 'idle') {
-      // Nobody serves it: this node would have to, so whether it can is known before it promises.
-      placeMembers(worker.volume, self.node, this.context.nodes(), new Set());
-    }
+    if (worker.volume?.tail.phase === 'idle') mayBeServed(this.context, worker.volume);
     const changed = await worker.change((v) =>
       attach(v, { host: self.node, session, boot: self.boot, since }),
     );
@@ -246,7 +244,7 @@ export class Agent {
 
   /** The next layer's container is made before it is needed, for any volume of the same size. */
   #refillSpares(): void {
-    if (this.#sparesPlanned) return;
+    if (this.#sparesPlanned || this.context.withoutPool === true) return;
     this.#sparesPlanned = true;
     const { environment, engine, store, log } = this.context;
     environment.after(sparesDelayMs, () => {

@@ -4,19 +4,23 @@ import type { Volume, VolumeId } from '../volume/types.ts';
 /** Records that share layers: what one of them says concerns the others. */
 export class Kin {
   readonly #lookup: Lookup;
-  /** Remembered, because the record of a clone is gone before its parent forgets it. */
+  /** Remembered: a clone that was flattened, or is gone, says no more where its parent is to forget it. */
   readonly #parents = new Map<VolumeId, VolumeId>();
 
   constructor(lookup: Lookup) {
     this.#lookup = lookup;
   }
 
+  /** Learns what records say that were there before anything changed. */
+  begin(volumes: readonly Volume[]): void {
+    for (const volume of volumes) this.#remember(volume.id, parentOf(volume));
+  }
+
   /** Those that are to look again after a record has changed, or is gone (null). */
   of(id: VolumeId, volume: Volume | null): Set<VolumeId> {
     const kin = new Set<VolumeId>();
-    let parent = volume?.parent?.volume ?? this.#parents.get(id);
-    if (volume === null || parent === undefined) this.#parents.delete(id);
-    else this.#parents.set(id, parent);
+    let parent = (volume === null ? undefined : parentOf(volume)) ?? this.#parents.get(id);
+    this.#remember(id, volume === null ? undefined : parent);
     while (parent !== undefined && !kin.has(parent)) {
       const record = this.#lookup(parent);
       if (record === undefined) break;
@@ -28,4 +32,14 @@ export class Kin {
     kin.delete(id);
     return kin;
   }
+
+  #remember(id: VolumeId, parent: VolumeId | undefined): void {
+    if (parent === undefined) this.#parents.delete(id);
+    else this.#parents.set(id, parent);
+  }
+}
+
+/** The record that it goes on from, or that its head may still read. */
+function parentOf({ parent, leaving }: Volume): VolumeId | undefined {
+  return parent?.volume ?? leaving?.volume;
 }

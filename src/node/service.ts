@@ -48,6 +48,7 @@ import { Snapshots } from './snapshots.ts';
 import { Space } from './space.ts';
 import { checksumsRecorded, verifyVolume } from './verify.ts';
 import { Views } from './views.ts';
+import { mustNotBeShown } from './views-of.ts';
 
 /** What one node's daemon does for the API. */
 export class Service implements NodeService {
@@ -61,6 +62,8 @@ export class Service implements NodeService {
   readonly space: Space;
   readonly peer: PeerService;
   readonly recovery: Recovery | null;
+  /** Set by the daemon, which reads it. */
+  secret = '';
   /** Set by the daemon, which knows this node's libvirt. */
   moves: VmMoves | null = null;
   vms: VmDisks | null = null;
@@ -223,14 +226,17 @@ export class Service implements NodeService {
   async deleteVolume(idOrName: string, options?: { snapshots: boolean }): Promise<void> {
     const snapshots = options?.snapshots === true;
     const { value } = this.volume(idOrName);
+    const { store } = this.#context;
+    const newest = (await store.readVolume(value.id))?.value;
+    if (newest !== undefined) await mustNotBeShown(store, newest, null);
     // Nobody waits for pools that were taken out for good.
     const gone = this.#retirement.retired().map((r) => r.pool);
     const deleted = await this.#agent
       .worker(value.id)
       .change((v) => gone.reduce(stopWaiting, markDeleted(snapshots ? withoutSnapshots(v) : v)));
     if (!isGone(deleted)) return;
-    const record = this.#context.store.volume(value.id);
-    if (record !== undefined && isGone(record.value)) await this.#context.store.remove(record);
+    const record = store.volume(value.id);
+    if (record !== undefined && isGone(record.value)) await store.remove(record);
   }
 
   async work(cluster: boolean): Promise<Work[]> {

@@ -10,13 +10,13 @@ import { snapshotsOf } from '../volume/marks.ts';
 import { checkVolumeSize } from '../volume/names.ts';
 import { addSnapshot, findSnapshot, protectSnapshot, removeSnapshot } from '../volume/snapshots.ts';
 import type { Policy, Snapshot, Volume } from '../volume/types.ts';
-import { isViewOf, viewHost } from '../volume/view.ts';
 import type { Agent } from './agent.ts';
 import { findVolume } from './find-volume.ts';
 import { snapshotGroup } from './group-snapshot.ts';
 import { revert } from './revert.ts';
 import { assertRoomForVolume } from './room-for-volume.ts';
 import { atSealedPoint } from './sealed-point.ts';
+import { mustNotBeShown } from './views-of.ts';
 
 type CloneRequest = {
   name: string;
@@ -52,7 +52,7 @@ export class Snapshots implements SnapshotService {
       name,
       createdAt: environment.now(),
     };
-    const { value } = findVolume(this.#agent.context.store, idOrName);
+    const value = await this.#newest(idOrName);
     // What cannot be is told before anything is sealed for it.
     if (value.tail.phase === 'open') addSnapshot(value, wanted);
     const known = snapshotsOf(value).find((s) => s.id === wanted.id && s.name === name);
@@ -80,7 +80,7 @@ export class Snapshots implements SnapshotService {
   async remove(idOrName: string, snapshot: string): Promise<Volume> {
     const value = await this.#newest(idOrName);
     const found = snapshotsOf(value).find((s) => s.name === snapshot || s.id === snapshot);
-    if (found !== undefined) await this.#mustNotBeAttached(value, found);
+    if (found !== undefined) await mustNotBeShown(this.#agent.context.store, value, found.id);
     const worker = this.#agent.worker(value.id);
     const volume = await worker.change((v) => removeSnapshot(v, found?.id ?? snapshot));
     if (found !== undefined) {
@@ -91,27 +91,6 @@ export class Snapshots implements SnapshotService {
       );
     }
     return volume;
-  }
-
-  /**
-   * For people: what is attached in the moment of the delete goes on showing what it shows.
-   * @throws `in-use`
-   */
-  async #mustNotBeAttached(volume: Volume, { id, name }: Snapshot): Promise<void> {
-    const { store } = this.#agent.context;
-    for (const { value } of store.volumes()) {
-      if (!isViewOf(value, { volume: volume.id, snapshot: id })) continue;
-      const host = viewHost((await store.readVolume(value.id))?.value ?? value);
-      if (host === undefined) continue;
-      throw new HyperscaleError(
-        'in-use',
-        `snapshot ${name} of ${volume.name} is attached on ${host}`,
-        {
-          hint: `Detach it first: hscli snapshot detach ${volume.name}@${name} --node ${host}`,
-          values: { volume: volume.id, snapshot: id, hosts: [host] },
-        },
-      );
-    }
   }
 
   async protect(idOrName: string, snapshot: string, isProtected: boolean): Promise<Volume> {
@@ -141,7 +120,7 @@ export class Snapshots implements SnapshotService {
   }
 
   async #clone(source: CloneSource, request: CloneRequest, signal: AbortSignal): Promise<Volume> {
-    const { value } = findVolume(this.#agent.context.store, source.volume);
+    const value = await this.#newest(source.volume);
     const id = request.id ?? this.#newVolumeId();
     if (request.sizeBytes !== undefined) checkVolumeSize(request.sizeBytes);
     const { store } = this.#agent.context;
@@ -166,7 +145,7 @@ export class Snapshots implements SnapshotService {
     });
   }
 
-  /** As the store has it: that there is nothing to do is not said of what the cache has. */
+  /** As the store has it: nothing is said to be done, or refused, of what the cache has. */
   async #newest(idOrName: string): Promise<Volume> {
     const { store } = this.#agent.context;
     const { value } = findVolume(store, idOrName);
@@ -190,7 +169,8 @@ export class Snapshots implements SnapshotService {
     if (previous === undefined) return undefined;
     const noted = addClone(previous.value, { volume: volume.id, layer: parent.layer });
     assertStep(previous.value, noted);
-    const next = { ...noted, operation: environment.randomId() };
+    const used = noted.role === 'image' ? { usedAt: volume.createdAt } : {};
+    const next = { ...noted, ...used, operation: environment.randomId() };
     return (await store.createWith(volume, { previous, next }))?.value;
   }
 

@@ -1,6 +1,7 @@
 import { isHyperscaleError } from '../errors.ts';
 import type { NodeName } from '../volume/types.ts';
 import { endView, isOver, viewHost, viewKeeper } from '../volume/view.ts';
+import { connectionsHere } from './revert.ts';
 import type { VolumeWorker } from './volume-worker.ts';
 
 /** Nobody has been connected for so long: whoever had it opened is gone. */
@@ -49,11 +50,11 @@ export class ViewKeeper {
 
   /** Only its own host sees its consumers. */
   #isUnused(): boolean {
-    const { volume, context, head } = this.#worker;
+    const { volume, context } = this.#worker;
     const { environment, self } = context;
     if (volume?.view?.untilUnused !== true || viewHost(volume) !== self.node) return false;
     const now = environment.monotonic();
-    if (head !== null && head.connections() > 0) this.#unusedSince = null;
+    if (connectionsHere(this.#worker) > 0) this.#unusedSince = null;
     else this.#unusedSince ??= now;
     if (this.#unusedSince !== null && now - this.#unusedSince >= unusedMs) return true;
     this.#cancelLook?.();

@@ -15,6 +15,7 @@ import { mayBeAttachedTo } from './drain-node.ts';
 import { findVolume } from './find-volume.ts';
 import { assertRoomForVolume } from './room-for-volume.ts';
 import { atSealedPoint } from './sealed-point.ts';
+import { viewsOf } from './views-of.ts';
 
 type SnapshotRef = { volume: string; snapshot: string };
 type Wanted = { view: View; name: string; host: NodeView; session: string };
@@ -74,12 +75,14 @@ export class Views implements ViewService {
     this.#known(host);
     // The snapshot may have been deleted meanwhile, and the volume too: then its id finds them.
     const id = store.volumeNamed(of.volume)?.value.id ?? of.volume;
-    const found = this.#all().filter(
+    const shown = (await store.readVolume(id))?.value;
+    const views = shown === undefined ? this.#all() : await viewsOf(store, shown);
+    const found = views.filter(
       ({ view }) =>
         view?.of === id &&
         (view.snapshot?.id === of.snapshot || view.snapshot?.name === of.snapshot),
     );
-    if (found.length === 0) findSnapshot(findVolume(store, of.volume).value, of.snapshot);
+    if (found.length === 0) findSnapshot(shown ?? findVolume(store, of.volume).value, of.snapshot);
     for (const view of found) {
       if (attachmentOn(view, host) === undefined) continue;
       await this.#end(view, signal);

@@ -94,6 +94,11 @@ export class VolumeWorker {
     return this.context.store.volume(this.id)?.value;
   }
 
+  /** How heads and relays show it. */
+  get shownAs(): { readOnly?: true } {
+    return this.volume?.view === undefined ? {} : { readOnly: true };
+  }
+
   /** Look again soon; cheap, may be called at any time. */
   kick(): void {
     if (this.#ended) return;
@@ -110,6 +115,8 @@ export class VolumeWorker {
 
   /**
    * Applies a transition to the newest record and swaps it in, again when somebody else was faster.
+   * A transition that the cached record does not allow is tried with what the store has: others may
+   * have changed it a moment ago.
    * @param options.newest it is not enough that the cache has nothing to change: what the store has is
    *   looked at.
    * @throws what the transition throws when it does not fit any more, `conflict` when it never won.
@@ -125,7 +132,15 @@ export class VolumeWorker {
       if (previous === undefined) {
         throw new HyperscaleError('not-found', `volume ${this.id} does not exist any more`);
       }
-      const next = step(previous.value);
+      let next: Volume;
+      try {
+        next = step(previous.value);
+      } catch (error) {
+        if (!cached || !store.connected()) throw error;
+        const newest = await store.readVolume(this.id).catch(() => undefined);
+        if (newest === undefined || newest.revision === previous.revision) throw error;
+        continue;
+      }
       if (next === previous.value) return next;
       assertStep(previous.value, next);
       const operation = environment.randomId();
@@ -226,7 +241,8 @@ export class VolumeWorker {
       if (state?.sessions.includes(session) !== true || this.gateways.has(session)) return;
       await settleSession(this, session);
       const { engine } = this.context;
-      this.addGateway(await engine.startGateway(this.id, session, state.sizeBytes, port));
+      const options = { port, ...this.shownAs };
+      this.addGateway(await engine.startGateway(this.id, session, state.sizeBytes, options));
     });
   }
 

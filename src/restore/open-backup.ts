@@ -5,7 +5,17 @@ import type { BlockSource } from './block-source.ts';
 import { chooseBackup, restoredSize } from './choose.ts';
 import type { WantedBackup } from './lines.ts';
 
-export type OpenBackup = { entry: BackupEntry; blocks: BlockSource; close(): Promise<void> };
+/** A pin of a backup that is read. */
+export type ReadPin = { volume: string; session: string };
+
+export type OpenBackup = {
+  entry: BackupEntry;
+  blocks: BlockSource;
+  pin: ReadPin | null;
+  /** Gives up the pin of one that was killed. */
+  giveUp(pin: ReadPin): Promise<void>;
+  close(): Promise<void>;
+};
 
 /** Opens a backup and pins it until `close`. @throws as `ServedBackup.start` */
 export async function openBackup({ settings, target, wish }: WantedBackup): Promise<OpenBackup> {
@@ -18,7 +28,14 @@ export async function openBackup({ settings, target, wish }: WantedBackup): Prom
       await reader.close();
       repository.close();
     };
-    return { entry, blocks: new BackupBlocks(reader, sizeBytes), close };
+    const { session } = reader;
+    return {
+      entry,
+      blocks: new BackupBlocks(reader, sizeBytes),
+      pin: session === null ? null : { volume: entry.volume, session },
+      giveUp: async (pin) => repository.discard(pin.volume, pin.session),
+      close,
+    };
   } catch (error) {
     repository.close();
     throw error;

@@ -1,25 +1,11 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import type { TargetSettings } from '../daemon/backup-config.ts';
 import type { LayerKey } from '../engine/engine.ts';
-import { errorText, HyperscaleError, isHyperscaleError } from '../errors.ts';
+import { errorText, isHyperscaleError } from '../errors.ts';
 import { PoolRoom } from '../image/room.ts';
 import { workingOn } from '../image/working.ts';
-import type { Agent } from '../node/agent.ts';
+import { sleep } from '../node/scrub-pace.ts';
 import { replicaOn, sealedLayer } from '../volume/queries.ts';
 import { completeRestore, restoringLayer, serveRestore } from '../volume/restore.ts';
-import { StreamSource } from './stream-source.ts';
-
-export type StreamParts = {
-  agent: Agent;
-  targets: Readonly<Record<string, TargetSettings>>;
-  /** Of the files of `StreamFiles`. */
-  directory: string;
-  logDirectory: string;
-  address: string;
-  ports: readonly [number, number];
-  /** How fast it is copied; 0: as fast as it goes. */
-  bytesPerSecond: number;
-};
+import type { StreamParts, StreamSource } from './stream-parts.ts';
 
 const firstPauseMs = 1_000;
 const lastPauseMs = 30_000;
@@ -59,7 +45,7 @@ export class StreamCopy {
         await this.#tell(error).catch(() => undefined); // the store is away, or it was deleted
         const pause = Math.min(firstPauseMs * 2 ** Math.min(failures, 8), lastPauseMs);
         const damaged = isHyperscaleError(error, 'damaged');
-        await delay(damaged ? damagedPauseMs : pause, null, { signal }).catch(() => undefined);
+        await this.#pause(damaged ? damagedPauseMs : pause, signal);
       }
     }
   }
@@ -114,7 +100,7 @@ export class StreamCopy {
   /** The record says what is wrong with the target while that is so. */
   async #watch(source: StreamSource, over: AbortSignal, died: () => void): Promise<void> {
     while (!over.aborted) {
-      await delay(lookMs, null, { signal: over }).catch(() => undefined);
+      await this.#pause(lookMs, over);
       if (over.aborted) return;
       if (source.isGone) died();
       await this.#tell(source.problem, source).catch(() => undefined); // told with the next look
@@ -122,19 +108,20 @@ export class StreamCopy {
   }
 
   async #source(signal: AbortSignal): Promise<StreamSource> {
-    const { agent, targets, directory, logDirectory, address, ports } = this.#parts;
+    const { agent, sources } = this.#parts;
     const { layer, volume } = this.#layer;
-    const running = StreamSource.running(directory, layer);
+    const running = sources.running(layer);
     if (running !== null) return running;
     const record = agent.worker(volume).volume;
     const { backup = '', target = '' } = record?.restoredFrom ?? {};
-    const settings = Object.hasOwn(targets, target) ? targets[target] : undefined;
-    if (settings === undefined) {
-      throw new HyperscaleError('unavailable', `this node has no backup target ${target} any more`);
-    }
     const port = (record && restoringLayer(record)?.restoring?.port) ?? null;
-    const request = { target, settings, wish: { backup }, layer, address, ports, port };
-    return await StreamSource.start(directory, request, logDirectory, signal);
+    return await sources.start({ target, wish: { backup }, layer, port }, signal);
+  }
+
+  /** Until it is over, or stopped. */
+  async #pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+    const { environment } = this.#parts.agent.context;
+    await sleep(environment, milliseconds, signal).catch(() => undefined);
   }
 
   /** Notes in the record where the backup is served, and what is wrong. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { BackupEntry } from '../backup/entry.ts';
 import type { ProcessIdentity } from '../engine/process.ts';
 import type { SaidError, WantedBackup } from './lines.ts';
+import type { ReadPin } from './open-backup.ts';
 
 /** What such a program is told. */
 export type StreamRequest = WantedBackup & {
@@ -13,6 +14,8 @@ export type StreamRequest = WantedBackup & {
   address: string;
   ports: readonly [number, number];
   port: number | null;
+  /** Pins of those that served it before on this node, and were killed. */
+  stale: readonly ReadPin[];
 };
 
 /** What it tells. */
@@ -20,6 +23,8 @@ export type StreamState = {
   process: ProcessIdentity;
   /** Null while it opens the backup. */
   serves: { entry: BackupEntry; sizeBytes: number; port: number } | null;
+  /** As long as it has it. */
+  pin: ReadPin | null;
   /** Why it waits, why a read failed, or why it ended. */
   problem: SaidError | null;
 };
@@ -45,6 +50,18 @@ export class StreamFiles {
 
   writeRequest(request: StreamRequest): void {
     writeFileSync(this.request, JSON.stringify(request), { mode: 0o600 });
+  }
+
+  /** Pins of one that is gone, and of those before it that it had not given up yet. */
+  stale(): ReadPin[] {
+    const own = this.read()?.pin ?? null;
+    let older: readonly ReadPin[] = [];
+    try {
+      older = this.readRequest().stale ?? [];
+    } catch {
+      // There was none.
+    }
+    return own === null ? [...older] : [...older, own];
   }
 
   readRequest(): StreamRequest {

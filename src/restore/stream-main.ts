@@ -1,11 +1,12 @@
 /**
  * The program that serves one backup to heads while it is copied. It outlives the daemon, as they do.
  * SIGUSR2: the copy is there, and it ends when nobody is connected any more; SIGTERM: it ends now.
+ * With `clear` it clears up after one that was killed and that nobody needs any more.
  */
 import { dirname } from 'node:path';
 import { openBackupTarget } from '../daemon/backup-targets.ts';
 import { identify } from '../engine/process.ts';
-import { HyperscaleError, isHyperscaleError } from '../errors.ts';
+import { errorText, HyperscaleError, isHyperscaleError } from '../errors.ts';
 import { saidError } from './lines.ts';
 import { NbdServer } from './nbd-server.ts';
 import { openBackup } from './open-backup.ts';
@@ -16,11 +17,11 @@ const lookMs = 1_000;
 /** A head that lost its connection is back by then. */
 const unusedLooks = 10;
 
-const [directory = '', layer = ''] = process.argv.slice(2);
+const [directory = '', layer = '', task = 'serve'] = process.argv.slice(2);
 const files = new StreamFiles(directory, layer);
 const self = identify(process.pid) ?? { pid: process.pid, startTime: '' };
 const ended = Promise.withResolvers<void>();
-let state: StreamState = { process: self, serves: null, problem: null };
+let state: StreamState = { process: self, serves: null, pin: null, problem: null };
 let unwanted = false;
 
 function tell(change: Partial<StreamState>): void {
@@ -60,7 +61,8 @@ async function listen(request: StreamRequest, blocks: PatientSource): Promise<Nb
 }
 
 async function serve(request: StreamRequest): Promise<void> {
-  const { blocks, close, entry } = await openBackup(request);
+  const { blocks, close, entry, giveUp, pin } = await openBackup(request);
+  tell({ pin });
   try {
     const look = async () => (await openBackupTarget(request.settings)).close();
     const patient = new PatientSource(blocks, { onTrouble: note, look });
@@ -68,6 +70,8 @@ async function serve(request: StreamRequest): Promise<void> {
     const heads = await listen(request, patient);
     const { sizeBytes } = blocks;
     tell({ serves: { entry, sizeBytes, port: heads.port ?? 0 }, problem: null });
+    // Its own pin protects it by now. What cannot be given up goes when it is old.
+    for (const old of request.stale) await giveUp(old).catch(() => undefined);
     let unused = 0;
     const timer = setInterval(() => {
       unused = unwanted && heads.connections === 0 ? unused + 1 : 0;
@@ -81,6 +85,15 @@ async function serve(request: StreamRequest): Promise<void> {
   }
 }
 
+/** Gives up what it protected, and removes its files; when the target is away the next daemon tries. */
+async function clear(): Promise<void> {
+  const stale = files.stale();
+  const repository = await openBackupTarget(files.readRequest().settings);
+  for (const { volume, session } of stale) await repository.discard(volume, session);
+  repository.close();
+  files.remove();
+}
+
 process.on('SIGINT', () => undefined);
 process.on('SIGHUP', () => undefined);
 process.on('SIGTERM', () => ended.resolve());
@@ -88,13 +101,22 @@ process.on('SIGUSR2', () => {
   unwanted = true;
 });
 process.chdir(dirname(files.request));
-tell({});
-serve(files.readRequest())
-  .then(() => {
-    if (!isReplaced()) files.remove();
-  })
-  .catch((error: unknown) => {
-    tell({ serves: null, problem: saidError(error) });
-    process.exitCode = 1;
-  })
-  .finally(() => process.exit());
+if (task === 'clear') {
+  clear()
+    .catch((error: unknown) => {
+      console.error(`${layer} is not cleared up: ${errorText(error)}`);
+      process.exitCode = 1;
+    })
+    .finally(() => process.exit());
+} else {
+  tell({});
+  serve(files.readRequest())
+    .then(() => {
+      if (!isReplaced()) files.remove();
+    })
+    .catch((error: unknown) => {
+      tell({ serves: null, problem: saidError(error) });
+      process.exitCode = 1;
+    })
+    .finally(() => process.exit());
+}

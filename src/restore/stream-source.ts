@@ -1,20 +1,69 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readdirSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { TargetSettings } from '../daemon/backup-config.ts';
 import { poll } from '../engine/poll.ts';
 import { isGone, type ProcessIdentity } from '../engine/process.ts';
 import { HyperscaleError } from '../errors.ts';
 import { heardError } from './lines.ts';
 import { StreamFiles, type StreamRequest, type StreamState } from './stream-files.ts';
+import type { StreamSource, StreamSources } from './stream-parts.ts';
 
 const program = fileURLToPath(new URL('stream-main.ts', import.meta.url));
 const openTimeoutMs = 120_000;
 
-export type Serving = NonNullable<StreamState['serves']>;
+type Serving = NonNullable<StreamState['serves']>;
+
+export type StreamPlace = {
+  targets: Readonly<Record<string, TargetSettings>>;
+  /** Of the files of `StreamFiles`. */
+  directory: string;
+  logDirectory: string;
+  address: string;
+  ports: readonly [number, number];
+};
+
+/** The programs of this node that serve backups. */
+export async function openStreamSources(place: StreamPlace): Promise<StreamSources> {
+  const { targets, directory, logDirectory, address, ports } = place;
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  return {
+    layers: () => {
+      const all = readdirSync(directory).flatMap((name) => StreamFiles.layerOf(name) ?? []);
+      const gone = all.filter((layer) => StreamProgram.isKilled(directory, layer));
+      for (const layer of gone) spawnProgram(logDirectory, [directory, layer, 'clear']).unref();
+      return all.filter((layer) => !gone.includes(layer));
+    },
+    running: (layer) => StreamProgram.running(directory, layer),
+    async start(wanted, signal) {
+      const { target } = wanted;
+      const settings = Object.hasOwn(targets, target) ? targets[target] : undefined;
+      if (settings === undefined) {
+        throw new HyperscaleError(
+          'unavailable',
+          `this node has no backup target ${target} any more`,
+        );
+      }
+      const request = { ...wanted, settings, address, ports };
+      return await StreamProgram.start(directory, request, logDirectory, signal);
+    },
+  };
+}
+
+function spawnProgram(logDirectory: string, args: string[]): ChildProcess {
+  const log = openSync(join(logDirectory, 'restore.log'), 'a', 0o640);
+  const command = ['--disable-warning=ExperimentalWarning', program, ...args];
+  const child = spawn(process.execPath, command, { detached: true, stdio: ['ignore', log, log] });
+  closeSync(log);
+  // That it did not start shows by its exit.
+  child.on('error', () => undefined);
+  return child;
+}
 
 /** The program on this node that serves a backup to heads, in place of a layer. */
-export class StreamSource {
+class StreamProgram implements StreamSource {
   readonly serves: Serving;
   readonly #files: StreamFiles;
   readonly #process: ProcessIdentity;
@@ -25,17 +74,18 @@ export class StreamSource {
     this.#process = process;
   }
 
+  /** True when one served a layer and did not live to clear up after itself. */
+  static isKilled(directory: string, layer: string): boolean {
+    const state = new StreamFiles(directory, layer).read();
+    return state !== null && isGone(state.process);
+  }
+
   /** The one that runs for a layer, if any. */
-  static running(directory: string, layer: string): StreamSource | null {
+  static running(directory: string, layer: string): StreamProgram | null {
     const files = new StreamFiles(directory, layer);
     const state = files.read();
     if (state === null || state.serves === null || isGone(state.process)) return null;
-    return new StreamSource(files, state.serves, state.process);
-  }
-
-  /** Layers that programs serve, or served, on this node. */
-  static layers(directory: string): string[] {
-    return readdirSync(directory).flatMap((name) => StreamFiles.layerOf(name) ?? []);
+    return new StreamProgram(files, state.serves, state.process);
   }
 
   /**
@@ -44,17 +94,15 @@ export class StreamSource {
    */
   static async start(
     directory: string,
-    request: StreamRequest,
+    request: Omit<StreamRequest, 'stale'>,
     logDirectory: string,
     signal: AbortSignal,
-  ): Promise<StreamSource> {
+  ): Promise<StreamProgram> {
     const files = new StreamFiles(directory, request.layer);
+    const stale = files.stale();
     files.remove();
-    files.writeRequest(request);
-    const log = openSync(join(logDirectory, 'restore.log'), 'a', 0o640);
-    const args = ['--disable-warning=ExperimentalWarning', program, directory, request.layer];
-    const child = spawn(process.execPath, args, { detached: true, stdio: ['ignore', log, log] });
-    closeSync(log);
+    files.writeRequest({ ...request, stale });
+    const child = spawnProgram(logDirectory, [directory, request.layer]);
     let over = false;
     child.once('error', () => {
       over = true;
@@ -69,7 +117,7 @@ export class StreamSource {
       if (signal.aborted) throw new HyperscaleError('cancelled', 'the restore was cancelled');
       const state = files.read();
       if (state !== null && state.serves !== null && !over) {
-        return new StreamSource(files, state.serves, state.process);
+        return new StreamProgram(files, state.serves, state.process);
       }
       if (state !== null && state.problem !== null) throw heardError(state.problem);
       throw new HyperscaleError(
@@ -94,18 +142,15 @@ export class StreamSource {
     return isGone(this.#process);
   }
 
-  /** Why it waits for its target, or what of the backup is lost; null while all is well. */
   get problem(): HyperscaleError | null {
     const problem = this.#files.read()?.problem ?? null;
     return problem === null ? null : heardError(problem);
   }
 
-  /** Nobody is to connect to it any more; it ends when those who are have left. */
   retire(): void {
     this.#signal('SIGUSR2');
   }
 
-  /** Ends it, whoever reads through it. */
   end(): void {
     this.#signal('SIGTERM');
   }

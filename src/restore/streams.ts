@@ -3,17 +3,15 @@
  * is being restored is served and copied by one live node that has the target. Does: serves and copies
  * those of this node; takes one over from a node that is down.
  */
-import { randomUUID } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import type { RestoreRequest } from '../api/restore-service.ts';
 import type { LayerKey } from '../engine/engine.ts';
 import { errorText, HyperscaleError } from '../errors.ts';
 import { assertRecord } from '../volume/invariants.ts';
-import { hasRoom, isDraining } from '../volume/placement.ts';
+import { hasPool, hasRoom, isDraining } from '../volume/placement.ts';
 import { createRestoring, restoringLayer, takeOverRestore } from '../volume/restore.ts';
 import type { NodeView, RestoredFrom, Volume } from '../volume/types.ts';
-import { StreamCopy, type StreamParts } from './stream-copy.ts';
-import { StreamSource } from './stream-source.ts';
+import { StreamCopy } from './stream-copy.ts';
+import type { StreamParts } from './stream-parts.ts';
 
 const lookMs = 1_000;
 /** Volumes that one node restores while they are used; each has two programs. */
@@ -31,13 +29,8 @@ export class Streams {
   #cancelLook: () => void = () => undefined;
   #stopped = false;
 
-  private constructor(parts: StreamParts) {
+  constructor(parts: StreamParts) {
     this.#parts = parts;
-  }
-
-  static async open(parts: StreamParts): Promise<Streams> {
-    await mkdir(parts.directory, { recursive: true, mode: 0o700 });
-    return new Streams(parts);
   }
 
   /** Goes on with what an earlier run of the daemon was restoring. */
@@ -47,8 +40,9 @@ export class Streams {
       if (change.kind === 'volume') this.#look(change.id, change.volume?.value);
     });
     for (const { value } of store.volumes()) this.#look(value.id, value);
-    for (const layer of StreamSource.layers(this.#parts.directory)) {
-      if (!this.#copies.has(layer)) StreamSource.running(this.#parts.directory, layer)?.retire();
+    const { sources } = this.#parts;
+    for (const layer of sources.layers()) {
+      if (!this.#copies.has(layer)) sources.running(layer)?.retire();
     }
     this.#again();
   }
@@ -65,7 +59,7 @@ export class Streams {
 
   /** @returns the record, which can be used at once. @throws as `RestoreService.restore` */
   async begin(request: RestoreRequest, signal: AbortSignal): Promise<Volume> {
-    const { agent, targets, directory, logDirectory, address, ports } = this.#parts;
+    const { agent, sources, newVolumeId } = this.#parts;
     const { environment, self, store } = agent.context;
     const { name, policy, target, wish } = request;
     if (this.#copies.size >= mostStreams) {
@@ -75,10 +69,8 @@ export class Streams {
         { hint: 'Wait for one of them, or ask another node.' },
       );
     }
-    const settings = targets[target] ?? {};
     const layer = environment.randomId();
-    const wanted = { target, settings, wish, layer, address, ports, port: null };
-    const source = await StreamSource.start(directory, wanted, logDirectory, signal);
+    const source = await sources.start({ target, wish, layer, port: null }, signal);
     try {
       const { entry, port, sizeBytes } = source.serves;
       const restoredFrom: RestoredFrom = {
@@ -89,7 +81,7 @@ export class Streams {
         at: new Date(entry.at).toISOString(),
       };
       const createdAt = environment.now();
-      const made = { id: randomUUID(), name, sizeBytes, policy, restoredFrom, createdAt };
+      const made = { id: newVolumeId(), name, sizeBytes, policy, restoredFrom, createdAt };
       const record = createRestoring(made, layer, { node: self.node, pool: self.pool, port });
       assertRecord(record);
       const operation = environment.randomId();
@@ -135,7 +127,7 @@ export class Streams {
 
   /** Of a volume that was deleted nobody reads; else heads may still be connected. */
   #leave(layer: string, volume: Volume | undefined): void {
-    const source = StreamSource.running(this.#parts.directory, layer);
+    const source = this.#parts.sources.running(layer);
     const isNeeded = volume?.chain.some((l) => l.id === layer) === true;
     if (isNeeded) source?.retire();
     else source?.end();
@@ -165,7 +157,7 @@ export class Streams {
     for (const { value } of context.store.volumes()) {
       const layer = restoringLayer(value);
       const target = value.restoredFrom?.target ?? '';
-      if (layer?.restoring === undefined || !Object.hasOwn(targets, target)) continue;
+      if (layer?.restoring === undefined || !targets.includes(target)) continue;
       const { node, pool } = layer.restoring;
       if (nodes.some((n) => n.name === node && n.pool === pool && n.lease !== null)) continue;
       seen.add(node);
@@ -188,7 +180,9 @@ export class Streams {
 
 /** The one node that takes over; all that have the target agree on it. */
 function successor(nodes: readonly NodeView[], target: string): string | undefined {
-  const able = nodes.filter((n) => n.lease !== null && n.backupTargets?.includes(target));
+  const able = nodes.filter(
+    (n) => n.lease !== null && hasPool(n) && n.backupTargets?.includes(target),
+  );
   const good = able.filter((n) => hasRoom(n) && !isDraining(n));
   return (good.length > 0 ? good : able).map((n) => n.name).sort()[0];
 }

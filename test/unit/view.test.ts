@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { connectionsOf } from '../../src/engine/connections.ts';
 import { ViewKeeper } from '../../src/node/view-keeper.ts';
+import { mustNotBeShown, viewsOf } from '../../src/node/views-of.ts';
 import type { VolumeWorker } from '../../src/node/volume-worker.ts';
 import { attach, detach } from '../../src/volume/attach.ts';
 import { maxLayersForSeal, maxSealedLayers } from '../../src/volume/bounds.ts';
@@ -34,6 +35,59 @@ function view(changes: Partial<Volume> = {}): Volume {
 
 const open = (node = 'n2') =>
   ({ phase: 'open', reason: 'attach', layer: unsealed(2, [node]) }) as const;
+
+/** A store that has these records, of which the cache knows some. */
+function records(all: readonly Volume[], cached: readonly Volume[]) {
+  const versioned = (value: Volume) => ({ value, revision: '1' });
+  const find = (from: readonly Volume[], id: string) =>
+    from.filter((v) => v.id === id).map(versioned)[0];
+  return {
+    volumes: () => cached.map(versioned),
+    volume: (id: string) => find(cached, id),
+    readVolume: async (id: string) => find(all, id),
+  };
+}
+
+describe('what a volume is shown as', () => {
+  const shown = view();
+  const noted = addClone(parent, { volume: shown.id, layer: 'layer-2' });
+
+  it('is found also when another node has just made it', async () => {
+    expect(await viewsOf(records([noted, shown], [parent]), noted)).toEqual([shown]);
+    // A clone that shows what its own parent has.
+    const { snapshots: _, ...rest } = parent;
+    const clone = {
+      ...rest,
+      id: 'clone',
+      parent: { ...shown.parent, volume: parent.id },
+    } as Volume;
+    const ofClone = { ...shown, view: { ...shown.view, of: 'clone' } } as Volume;
+    expect(await viewsOf(records([noted, clone, ofClone], [parent, clone]), clone)).toEqual([
+      ofClone,
+    ]);
+  });
+
+  it('is over when the store says so, whatever the cache has', async () => {
+    const store = records([noted, endView(shown)], [noted, shown]);
+    expect(await viewsOf(store, noted)).toEqual([]);
+    await mustNotBeShown(store, noted, null);
+  });
+
+  it('keeps its snapshot, and the volume with it', async () => {
+    const store = records([noted, shown], [parent]);
+    for (const snapshot of [null, 's1']) {
+      await expect(mustNotBeShown(store, noted, snapshot)).rejects.toMatchObject({
+        code: 'in-use',
+        message: expect.stringMatching(/monday .*is attached on n2/),
+        values: { hosts: ['n2'] },
+      });
+    }
+    await mustNotBeShown(store, noted, 's2');
+    const { view: of, ...rest } = shown;
+    const exported = { ...rest, view: { ...of, snapshot: null } } as Volume;
+    await mustNotBeShown(records([noted, exported], [noted]), noted, null);
+  });
+});
 
 describe('a view', () => {
   it('is one copy that goes on from what it shows, attached on one host', () => {
@@ -129,6 +183,7 @@ describe('a view that nobody is connected to', () => {
     const worker = {
       volume,
       head: { connections: () => connections },
+      gateways: new Map(),
       context: {
         self: { node: 'n2', pool: 'pool-n2', boot: 'boot-n2' },
         nodes: () => ['n1', 'n2'].map(nodeUp),
