@@ -20,8 +20,13 @@ inline do_issue_write() {
 #else
 #define old_requests_settled(k) (request[k] == 0)
 #endif
+#ifdef REVOCATION
+#define next_may_come (revocation != REVOKED) /* it is started when that is reported, not before */
+#else
+#define next_may_come 1
+#endif
 #define connect(k) d_step { \
-  connection == 0 && head[k] == LIVE && old_requests_settled(k) -> do_connect(k) }
+  connection == 0 && next_may_come && head[k] == LIVE && old_requests_settled(k) -> do_connect(k) }
 inline do_connect(k) {
   printf("the consumer connects to head e%d\n", k);
   connection = k
@@ -55,5 +60,58 @@ inline do_zombie_replays(k) {
   printf("a detached consumer repeats write %d on head e%d\n", zombie, k);
   request[k] = zombie;
   zombie = 0
+}
+#endif
+
+/*
+ * Revocation (src/node/force-detach.ts): an attachment is taken out of the record without asking its host,
+ * whose consumer lives on. A head that was confirmed before knows its session; a later one, whose confirm
+ * comes after it in the record, does not.
+ */
+#define revoke d_step { \
+  revocation == ATTACHED && waiting != 0 && phase < DELETING -> do_revoke() }
+#define session_ends(k) d_step { \
+  revocation == REVOKED && old_export == (k) && head[k] == LIVE && its_requests_are_over(k) \
+  -> do_session_ends(k) }
+#define report_revocation d_step { \
+  revocation == REVOKED && nothing_of_it_is_served -> do_report_revocation() }
+#define old_repeats(k) d_step { \
+  old != 0 && old_export == (k) && head[k] == LIVE && request[k] == 0 -> do_old_repeats(k) }
+#ifdef NO_WAIT_FOR_REQUESTS
+#define its_requests_are_over(k) 1
+#else
+#define its_requests_are_over(k) (request[k] == 0)
+#endif
+/* The head that served it exports it no more, or the epoch in which it was served has ended. */
+#ifdef NO_WAIT_FOR_REVOCATION
+#define nothing_of_it_is_served 1
+#else
+#define nothing_of_it_is_served (served_then == 0 || sealed[served_then] != UNSEALED \
+  || (head[served_then] == LIVE && old_export != served_then))
+#endif
+
+#ifdef REVOCATION
+inline do_revoke() {
+  printf("the attachment of the consumer is revoked; write %d was not answered\n", waiting);
+  revocation = REVOKED;
+  old = waiting;
+  waiting = 0;
+  connection = 0;
+  served_then = current;
+  old_export = (current != 0 && (head[current] == LIVE || head[current] == MAY_START) -> current : 0);
+  swap
+}
+inline do_session_ends(k) {
+  printf("head e%d exports the revoked session no more\n", k);
+  old_export = 0
+}
+inline do_report_revocation() {
+  printf("it is reported that the revoked consumer changes nothing any more\n");
+  revocation = REPORTED
+}
+inline do_old_repeats(k) {
+  printf("the revoked consumer repeats write %d on head e%d\n", old, k);
+  request[k] = old;
+  reached[k] = 0
 }
 #endif

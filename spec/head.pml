@@ -14,6 +14,7 @@
 inline do_deliver(k, n) {
   printf("write %d of head e%d reaches node %d\n", request[k], k, n);
   must_not_be_sealed(k, n);
+  may_land(k);
   if
     :: !is_ignored(k, n) -> cached[at(k, n)] = request[k]
     :: else
@@ -36,6 +37,7 @@ inline do_deliver(k, n) {
 inline do_make_stable(k) {
   printf("write %d of head e%d is stable on all members\n", request[k], k);
   may_complete(k);
+  may_land(k);
 #ifndef WRITE_BACK
   make_members_stable(k);
 #endif
@@ -55,10 +57,22 @@ inline do_reply(k) {
       printf("head e%d acknowledges write %d\n", k, request[k]);
       acknowledged = waiting;
       waiting = 0
+#ifdef REVOCATION
+    :: is_of_old(k) -> answer_old(k)
+#endif
     :: else -> printf("head e%d answers write %d to nobody\n", k, request[k])
   fi;
   clear_request(k)
 }
+
+#ifdef REVOCATION
+/* As anybody's: a reply may come after the report, for a write that was settled before. */
+inline answer_old(k) {
+  printf("head e%d acknowledges write %d to the revoked consumer\n", k, old);
+  acknowledged = (old > acknowledged -> old : acknowledged);
+  old = 0
+}
+#endif
 
 inline clear_request(k) { request[k] = 0; reached[k] = 0; settled[k] = 0 }
 

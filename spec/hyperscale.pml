@@ -54,6 +54,12 @@ init {
 #ifdef NO_REVOKE
     EACH_EPOCH(zombie_replays)
 #endif
+#ifdef REVOCATION
+    :: revoke
+    EACH_EPOCH(session_ends)
+    :: report_revocation
+    EACH_EPOCH(old_repeats)
+#endif
     /* head.pml */
     EACH_EPOCH_AND_NODE(deliver)
     EACH_EPOCH(make_stable)

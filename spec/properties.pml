@@ -69,5 +69,13 @@ inline do_read(k) {
   must(sealed[k] == UNSEALED || !has(clean[k], n) || cached[at(k, n)] == request[k], \
     "the content of a sealed layer changes")
 
+/* Nothing that a consumer sends lands, or completes, in what is written to once its revocation was reported. */
+#ifdef REVOCATION
+#define may_land(k) must(revocation != REPORTED || !is_of_old(k) || sealed[k] != UNSEALED, \
+  "a write lands of a consumer whose revocation was reported")
+#else
+#define may_land(k) skip
+#endif
+
 /* A whole write completes. From the seal on, no old head can complete one: two epochs never can. */
 #define may_complete(k) must(sealed[k] == UNSEALED, "an epoch that is over acknowledges a write")

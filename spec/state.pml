@@ -63,6 +63,18 @@ byte connection = 0;      /* the head it is connected to; 0: none */
 byte zombie = 0;          /* the write that a dead consumer's host may still repeat */
 #endif
 
+/* Somebody else takes the consumer's attachment away; it is not asked, and knows nothing of it. */
+#ifdef REVOCATION
+#define ATTACHED 0
+#define REVOKED 1         /* in the record */
+#define REPORTED 2        /* who asked was told that it changes nothing any more */
+byte revocation = ATTACHED;
+byte old = 0;             /* its write that was not answered; it repeats it for ever */
+byte old_export = 0;      /* the head that exports its session, or will when it starts; 0: none */
+byte served_then = 0;     /* the epoch that was written when it was revoked; 0: none */
+#define is_of_old(k) (old != 0 && request[k] == old)
+#endif
+
 /* --- Ghosts: nobody acts on them. --- */
 byte acknowledged = 0;
 byte last_read = 0;

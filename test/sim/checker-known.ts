@@ -1,6 +1,8 @@
+import type { HeadSpec } from '../../src/engine/engine.ts';
 import type { Volume } from '../../src/volume/types.ts';
 import type { BlockHistory } from './checker-blocks.ts';
 import type { Groups } from './checker-groups.ts';
+import type { Machine } from './core.ts';
 import type { Disk } from './disk.ts';
 
 /** What is known of one volume. */
@@ -31,6 +33,10 @@ export interface Checks {
   readonly files: ReadonlyMap<string, readonly number[]>;
   /** What lies in backups on targets, by their ids. */
   readonly backups: ReadonlyMap<string, readonly number[]>;
+  /** The heads that live, and where. */
+  readonly heads: () => { machine: Machine; spec: HeadSpec }[];
+  /** The boot that a node has a lease for by the store. */
+  readonly leaseBoot: (node: string) => string | undefined;
   fail(text: string): never;
   now(): number;
   known(volume: string): Known;

@@ -24,6 +24,7 @@ export function checkRecord(
   if (next.tail.phase === 'deleting') return;
   if (previous === null) begin(checker, known, next);
   checkRedundancy(checker, previous, next);
+  checkPools(checker, next);
   const shown = previous === null ? [] : chainContent(known, previous);
   const fresh = next.chain.filter((layer) => !known.sealed.has(layer.id));
   for (const layer of fresh) learnSealed(checker, known, previous, layer);
@@ -53,6 +54,18 @@ export function checkRecord(
       const copy = checker.diskOf(node)?.copies.get(next.tail.layer.id);
       const empty = copy?.cached.every((value) => value === 0) === true;
       if (!empty) checker.fail(`${node} has no empty file of epoch ${next.tail.layer.epoch}`);
+    }
+  }
+}
+
+/** A machine without a pool holds nothing, and is never to write. */
+function checkPools(checker: Checks, { chain, merge, tail }: Volume): void {
+  const layers = [...chain, ...(merge === null ? [] : [merge])].flatMap((l) => l.replicas);
+  const written =
+    tail.phase === 'open' ? [tail.layer] : tail.phase === 'opening' ? [tail.next] : [];
+  for (const { node } of [...layers, ...written.flatMap((l) => l.members)]) {
+    if (checker.diskOf(node)?.machine.withoutPool === true) {
+      checker.fail(`${node} has no pool and holds a copy`);
     }
   }
 }

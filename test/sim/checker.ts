@@ -6,6 +6,7 @@ import { Groups } from './checker-groups.ts';
 import { type Checks, type Known, short } from './checker-known.ts';
 import { checkRecord } from './checker-record.ts';
 import { checkSharing, checkSources } from './checker-sharing.ts';
+import { checkTakeOver } from './checker-take-over.ts';
 import { type Core, type Machine, Violation } from './core.ts';
 import type { Copy, Disk } from './disk.ts';
 import { blockCount, blocksOf, rotten } from './disk.ts';
@@ -37,6 +38,8 @@ export class Checker implements Checks {
   headServes: (volume: string, session: string) => boolean = () => false;
   /** Called after every step of a record, when it was checked. */
   onStep: (next: Volume) => void = () => undefined;
+  /** The boot that a node has a lease for by the store; set by the world. */
+  leaseBoot: (node: string) => string | undefined = () => undefined;
   /** Set by `createProcesses`: the heads that live. */
   heads: () => { machine: Machine; spec: HeadSpec }[] = () => [];
   readonly #core: Core;
@@ -60,6 +63,7 @@ export class Checker implements Checks {
     imports: 0,
     groups: 0,
     backups: 0,
+    fscks: 0,
   };
 
   constructor(core: Core) {
@@ -300,9 +304,12 @@ export class Checker implements Checks {
   /** A layer file is about to be removed. */
   removed(machine: Machine, { layer, epoch, volume }: LayerKey): void {
     const record = this.known(volume).record;
-    if (record === null || record.tail.phase === 'deleting') return;
+    if (record === null) return;
     const { tail, chain } = record;
+    const isGone = tail.phase === 'deleting';
     const read = this.heads().some(({ machine: host, spec }) => {
+      // Whoever still reads what was deleted gets errors, and nobody uses it.
+      if (isGone && spec.volume === volume) return false;
       const now = this.record(spec.volume)?.tail;
       if (now?.phase !== 'open' || spec.open.layer.layer !== now.layer.id) return false;
       // What it has open itself stays its own, also when another record deletes the file.
@@ -315,6 +322,7 @@ export class Checker implements Checks {
       );
     });
     if (read) this.fail(`${machine.name} deletes layer ${epoch} under the head that reads it`);
+    if (isGone) return;
     const replica = chain
       .find((l) => l.id === layer)
       ?.replicas.find((r) => r.node === machine.name);
@@ -348,6 +356,7 @@ export class Checker implements Checks {
       return;
     }
     checkRecord(this, known, previous ?? null, next);
+    if (previous != null) checkTakeOver(this, previous, next);
     checkSharing(this, previous === null ? next : null);
     this.onStep(next);
   }

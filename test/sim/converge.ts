@@ -45,8 +45,18 @@ export async function converge(world: World, users: readonly User[]): Promise<vo
   const { scheduler } = world.core;
   const until = scheduler.now() + convergeWithinMs;
   for (const user of users) await serve(world, user, until);
+  await inOrder(world, until, () => users.flatMap((user) => tooSmall(user)));
+}
+
+/** Waits until nothing is left to be done. */
+export async function inOrder(
+  world: World,
+  until = world.core.scheduler.now() + convergeWithinMs,
+  more: () => string[] = () => [],
+): Promise<void> {
+  const { scheduler } = world.core;
   for (;;) {
-    const waiting = [...unfinished(world), ...users.flatMap((user) => tooSmall(user))];
+    const waiting = [...unfinished(world), ...more()];
     if (waiting.length === 0) return;
     if (scheduler.now() > until) {
       throw new Violation(
@@ -113,7 +123,7 @@ function unfinished(world: World): string[] {
     if (wrong.length > 0) return [`${name}: ${wrong[0]?.what}`];
     const [attachment] = volume.attachments;
     const host = attachment && world.node(attachment.host).machine;
-    if (volume.view !== undefined && host?.boot !== attachment?.boot) {
+    if (volume.view !== undefined && (attachment === undefined || host?.boot !== attachment.boot)) {
       return [`${name}: nobody looks at it, and it is there`];
     }
     return [...work(volume)].map((text) => `${name}: ${text}`);

@@ -67,4 +67,6 @@ export interface Machine {
   powered: boolean;
   /** True while every process on it is stopped (SIGSTOP of all, a hung kernel). */
   frozen: boolean;
+  /** Its daemon only uses volumes. */
+  withoutPool?: true;
 }

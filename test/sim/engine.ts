@@ -104,11 +104,11 @@ export class SimEngine implements Engine {
     volume: string,
     session: string,
     sizeBytes: number,
-    known?: number,
+    options: { port?: number } = {},
   ): Promise<GatewayHandle> {
     await this.#spawn();
     const { core, machine } = this.#host;
-    const port = known ?? this.#host.nextPort++;
+    const port = options.port ?? this.#host.nextPort++;
     const spec: GatewaySpec = { volume, session, port, sizeBytes };
     const relay = new RelayProcess(core, machine, 'gateway', session, (owner) =>
       this.#host.localDial(owner, volume, session),

@@ -3,10 +3,13 @@ import { Checker } from './checker.ts';
 import { clearAway, converge, healEverything } from './converge.ts';
 import { type Core, Violation } from './core.ts';
 import { FaultMaker } from './faults.ts';
+import { checkFsck } from './fsck.ts';
+import { LateNews } from './late-news.ts';
 import { createMachines } from './machine.ts';
 import { Operator, simLabels } from './operator.ts';
 import { SeededRandom } from './random.ts';
 import { SimScheduler } from './scheduler.ts';
+import { themeOf } from './themes.ts';
 import { RingTrace } from './trace.ts';
 import { Trouble } from './trouble.ts';
 import { User } from './workload.ts';
@@ -29,6 +32,10 @@ export type HistoryResult = {
 /** What an operator does is determined by the seed, and by nothing that users and faults draw. */
 const operatorSeed = 0x0d7a_1235;
 const sharingSeed = 0x5a4e_0c10;
+const fsckSeed = 0x0f5c_4b21;
+const poolSeed = 0x1c7d_90a3;
+/** In how many histories of four machines or more the last one has no pool. */
+const lacking = 0.2;
 /** In how many histories users make snapshots and clones. */
 const sharing = 0.5;
 /** Lines of a failing history that are shown. */
@@ -62,6 +69,8 @@ export async function runHistory(
   const core: Core = { random, scheduler, trace };
   const checker = new Checker(core);
   const machines = createMachines(core, random.int(...length.machines));
+  const last = machines[3] && machines.at(-1);
+  if (last && new SeededRandom(seed ^ poolSeed).chance(lacking)) last.withoutPool = true;
   const more = new SeededRandom(seed ^ operatorSeed);
   const labels = simLabels(
     more,
@@ -71,9 +80,10 @@ export async function runHistory(
   const shares = sharer.chance(sharing);
   const targets = simTargets(sharer, machines);
   const world = new World(core, machines, checker, labels, targets);
-  world.shares = shares;
+  world.theme = themeOf(seed);
+  world.shares = shares || world.theme !== null;
   let over = false;
-  play(world, length, new Operator(world, more)).then(
+  play(world, length, new Operator(world, more), new SeededRandom(seed ^ fsckSeed)).then(
     () => {
       over = true;
     },
@@ -98,7 +108,12 @@ export async function runHistory(
 }
 
 /** A time with users and faults, and then a time in which everything must come into order. */
-async function play(world: World, length: Length, operator: Operator): Promise<void> {
+async function play(
+  world: World,
+  length: Length,
+  operator: Operator,
+  fsckChance: SeededRandom,
+): Promise<void> {
   const { random, scheduler } = world.core;
   const users: User[] = [];
   const lives: Promise<void>[] = [];
@@ -110,19 +125,23 @@ async function play(world: World, length: Length, operator: Operator): Promise<v
   };
   world.start();
   const faults = new FaultMaker(world);
-  const count = random.int(...length.users);
+  // A group is of several.
+  const count = random.int(...length.users) + (world.theme === 'groups' ? 1 : 0);
   for (let i = 1; i <= count; i += 1) add(new User(world, `v${i}`));
   world.onClone = (name, id) => add(new User(world, name, id));
   await scheduler.sleep(random.int(...length.calm));
   const trouble = new Trouble(world);
+  const news = new LateNews(world);
   const faulty = Promise.all([
     trouble.alone ? null : faults.live(),
     trouble.live(),
     operator.live(),
+    news.live(),
   ]);
   await scheduler.sleep(random.int(...length.trouble));
   faults.stop();
   trouble.stop();
+  news.stop();
   operator.rest();
   resting = true;
   for (const user of users) user.rest();
@@ -133,6 +152,7 @@ async function play(world: World, length: Length, operator: Operator): Promise<v
   await converge(world, users);
   for (const { consumer } of users) consumer?.vanish();
   world.checker.final(world.volumes(), world.names);
+  await checkFsck(world, fsckChance);
   if (!world.shares) return;
   await clearAway(world);
   world.checker.final(world.volumes(), world.names);

@@ -10,11 +10,13 @@ import type { Agent } from '../../src/node/agent.ts';
 import type { Environment } from '../../src/node/context.ts';
 import type { Service } from '../../src/node/service.ts';
 import { chooseBackup } from '../../src/restore/choose.ts';
+import { Streams } from '../../src/restore/streams.ts';
 import type { SimRepository } from './backups.ts';
 import type { Checker } from './checker.ts';
 import { blockBytes, type Disk } from './disk.ts';
 import type { Host } from './engine-host.ts';
-import { SimStreams } from './streams.ts';
+import { SimStreamSources } from './stream-sources.ts';
+import { simVolumeIds } from './volume-ids.ts';
 
 /** How long a file takes to come in. */
 const receiveMs = [50, 1_500] as const;
@@ -40,7 +42,7 @@ export async function createSimImages(
 ): Promise<{ images: Images; restores: RestoreService }> {
   const { environment } = agent.context;
   const { disk } = host;
-  const records = new ImportRecords(agent, () => environment.randomId());
+  const records = new ImportRecords(agent, simVolumeIds(environment));
   await records.abandonLeftovers();
   disk.files.clear();
   const images = new Images({
@@ -53,14 +55,16 @@ export async function createSimImages(
     },
     deleteVolume: (id) => service.deleteVolume(id),
   });
-  const streams = new SimStreams({ agent, host, checker, targets, known });
+  const newVolumeId = simVolumeIds(environment);
+  const sources = new SimStreamSources({ environment, host, checker, targets, known });
+  const streams = new Streams({ agent, targets: known, sources, bytesPerSecond: 0, newVolumeId });
   streams.start();
   const restores: RestoreService = {
     async restore(request, signal) {
       const { name, policy, target, wish } = request;
       assertPossible(agent.context, { name, policy });
       if (!known.includes(target)) throw new HyperscaleError('not-found', `no target ${target}`);
-      if (request.stream) return await streams.begin(request);
+      if (request.stream) return await streams.begin(request, signal);
       const entries = targets.get(target)?.backups.map((b) => b.entry) ?? [];
       const entry = chooseBackup(entries, wish, target);
       const content = checker.backups.get(entry.id) ?? [];

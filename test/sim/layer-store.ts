@@ -1,7 +1,8 @@
 import type { Extent, LayerKey, LayerStore, PoolInventory } from '../../src/engine/engine.ts';
 import type { ImageSource } from '../../src/engine/image-source.ts';
+import { containerBytes } from '../../src/engine/layer-files.ts';
 import { HyperscaleError } from '../../src/errors.ts';
-import { blockCount, blocksOf, type Copy, type Disk } from './disk.ts';
+import { blockBytes, blockCount, blocksOf, type Copy, type Disk } from './disk.ts';
 import type { DaemonProcess } from './engine-daemon.ts';
 
 const createMs = [20, 300] as const;
@@ -189,11 +190,13 @@ export class SimLayerStore implements LayerStore {
   async inventory(volume?: string): Promise<PoolInventory> {
     await this.#access();
     const wanted = (id: string) => volume === undefined || id === volume;
-    const keys = [...this.#disk.copies.values()].map((copy) => copy.key);
     return {
-      layers: keys
-        .filter((key) => wanted(key.volume))
-        .map((key) => ({ ...key, lengthBytes: 0, allocatedBytes: 0, writtenAt: '' })),
+      layers: [...this.#disk.copies.values()]
+        .filter(({ key }) => wanted(key.volume))
+        .map(({ key, blocks }) => {
+          const lengthBytes = containerBytes(blocks * blockBytes);
+          return { ...key, lengthBytes, allocatedBytes: 0, writtenAt: '' };
+        }),
       strays: [],
       fences: [...this.#disk.fences]
         .map(([id, epoch]) => ({ volume: id, epoch }))

@@ -1,9 +1,4 @@
-/**
- * Does the simulator notice broken code?
- *   node test/sim/mutation-check.ts [--only NAME] [--seconds S] [--jobs N] [--remember]
- * Fails when a mutation survives S seconds of histories. With --remember the histories that noticed
- * are written down, so that the next hunt begins with them.
- */
+/** Does the simulator notice broken code? */
 import { parseArgs } from 'node:util';
 import { huntAll } from './mutation-run.ts';
 import { rememberSeeds } from './mutation-seeds.ts';
@@ -15,10 +10,30 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '120' },
     jobs: { type: 'string', default: '2' },
     remember: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
   },
 });
-const chosen = mutations.filter((m) => values.only === undefined || m.name === values.only);
-if (chosen.length === 0) throw new Error(`there is no mutation ${values.only}`);
+if (values.help) {
+  process.stdout.write(`Breaks the code in one place at a time, and runs simulated histories until one notices.
+
+  node test/sim/mutation-check.ts [--only NAME[,NAME]] [--seconds S] [--jobs N] [--remember]
+
+  --only       these mutations of test/sim/mutations*.ts; else all
+  --seconds    of processor time for each (120)
+  --jobs       how many at a time (2)
+  --remember   writes down which history noticed which, so that the next hunt begins with it
+
+The exit status is 1 when a mutation survives.
+`);
+  process.exit();
+}
+const only = values.only?.split(',');
+const chosen = mutations.filter((m) => only === undefined || only.includes(m.name));
+const unknown = only?.filter((name) => !chosen.some((m) => m.name === name)) ?? [];
+if (unknown.length > 0) {
+  process.stderr.write(`there is no mutation ${unknown.join(', ')}\n`);
+  process.exit(2);
+}
 
 const noticed = new Map<string, number>();
 const verdicts = await huntAll(chosen, {

@@ -19,11 +19,12 @@ export type Verdict = {
 
 /**
  * Runs histories with a mutation until one fails that does not fail without it: first the one that
- * noticed it when the seeds were written down, then all from the first one on.
+ * noticed it when the seeds were written down, then all of its theme from the first one on.
  * @param seconds of processor time, so that a busy machine changes nothing; 0: only that one is tried.
  */
 async function hunt(mutation: Mutation, seconds: number, sound: Sound): Promise<Verdict> {
-  const { name } = mutation;
+  const { name, theme } = mutation;
+  const wanted = { SIM_MUTATION: name, ...(theme === undefined ? {} : { SIM_THEME: theme }) };
   let spent = 0;
   const noticed = async (seen: Answer | undefined): Promise<Verdict | null> => {
     spent += seen?.spent ?? 0;
@@ -38,7 +39,7 @@ async function hunt(mutation: Mutation, seconds: number, sound: Sound): Promise<
   }
   for (let next = 1; seconds > 0; ) {
     const left = Math.max(1, seconds - spent);
-    const [seen] = await run({ SIM_MUTATION: name, SIM_FROM: next, SIM_SECONDS: left });
+    const [seen] = await run({ ...wanted, SIM_FROM: next, SIM_SECONDS: left });
     const verdict = await noticed(seen);
     if (verdict !== null) return verdict;
     if (seen?.error == null || spent > seconds) break;

@@ -65,7 +65,7 @@ export const sharingMutations: readonly Mutation[] = [
   },
   {
     name: 'snapshot-deleted-by-the-cache',
-    slow: true,
+    theme: 'late news',
     file: 'src/node/snapshots.ts',
     find: 'return (await store.readVolume(value.id))?.value ?? value;',
     replace: 'return value;',
@@ -116,8 +116,16 @@ export const sharingMutations: readonly Mutation[] = [
     why: 'a clone shows its ancestor up to where it goes on, and nothing that came later',
   },
   {
+    name: 'flattened-clone-never-forgotten',
+    theme: 'clones',
+    file: 'src/node/kin.ts',
+    find: ' ?? this.#parents.get(id);',
+    replace: ';',
+    why: 'what a clone went on from is kept for ever: nobody looks when the clone needs it no more',
+  },
+  {
     name: 'flattened-clone-forgotten-early',
-    slow: true,
+    theme: 'clones',
     file: 'src/volume/flatten.ts',
     find: 'return volume.leaving !== undefined && isDeletable(volume, volume.leaving.afterEpoch);',
     replace: 'return volume.leaving !== undefined;',

@@ -4,7 +4,7 @@ import type { Mutation } from './mutations.ts';
 export const volumeMutations: readonly Mutation[] = [
   {
     name: 'group-sealed-one-by-one',
-    slow: true,
+    theme: 'groups',
     file: 'src/node/group-seal.ts',
     find: 'await this.#held.promise;',
     replace: '',
@@ -19,7 +19,7 @@ export const volumeMutations: readonly Mutation[] = [
   },
   {
     name: 'image-cloned-while-imported',
-    slow: true,
+    theme: 'images',
     file: 'src/volume/clone.ts',
     find: "if (volume.importing !== undefined) refuse(volume, 'clone'",
     replace: "if (volume.importing === null) refuse(volume, 'clone'",
@@ -34,7 +34,7 @@ export const volumeMutations: readonly Mutation[] = [
   },
   {
     name: 'completed-import-taken-away',
-    slow: true,
+    theme: 'images',
     file: 'src/image/records.ts',
     find: 'if (await this.#isCompleted(layer)) return;',
     replace: 'await this.#isCompleted(layer);',
@@ -84,16 +84,25 @@ export const volumeMutations: readonly Mutation[] = [
     why: 'what was written anew is not written anew again',
   },
   {
+    name: 'unknown-file-overlooked',
+    file: 'src/cluster/fsck-files.ts',
+    find: 'if (volume !== undefined && holdingOf(volume, file.layer, pool) !== null) return [];',
+    replace: 'if (volume === undefined || holdingOf(volume, file.layer, pool) !== null) return [];',
+    why: 'a check of the cluster tells of files that no record knows',
+  },
+  {
     name: 'view-outlives-its-host',
-    slow: true,
+    theme: 'views',
     file: 'src/volume/view.ts',
-    find: 'return host.lease !== null && host.lease.boot !== attachment.boot;',
+    // That the boot is another one is asked there too, but only to be quicker: the host itself drops an
+    // attachment of an earlier boot, and then this decides.
+    find: 'return !nodes.some((n) => n.name === writer && n.lease !== null);',
     replace: 'return false;',
     why: 'nobody detaches what was looked at on a host that was rebooted',
   },
   {
     name: 'view-of-what-was-deleted',
-    slow: true,
+    theme: 'views',
     file: 'src/node/views.ts',
     find: 'const id = store.volumeNamed(of.volume)?.value.id ?? of.volume;',
     replace: 'const id = findVolume(store, of.volume).value.id;',
@@ -101,7 +110,7 @@ export const volumeMutations: readonly Mutation[] = [
   },
   {
     name: 'reboot-seen-in-an-old-lease',
-    slow: true,
+    theme: 'late news',
     file: 'src/node/perform.ts',
     find: 'return isOther(cached) && isOther(await context.store.readLease(writer));',
     replace: 'return isOther(cached);',
@@ -109,7 +118,7 @@ export const volumeMutations: readonly Mutation[] = [
   },
   {
     name: 'detach-believes-the-cache',
-    slow: true,
+    theme: 'late news',
     file: 'src/node/force-detach.ts',
     find: 'known ? {} : { newest: true },',
     replace: '{},',

@@ -1,5 +1,6 @@
 import { sharingMutations } from './mutations-sharing.ts';
 import { volumeMutations } from './mutations-volumes.ts';
+import type { Theme } from './themes.ts';
 
 /**
  * Small breakages of the code under test, each of a rule that everything stands on. The simulator
@@ -19,6 +20,8 @@ export type Mutation = {
    * known to notice it (`mutation-seeds.ts`), and does not mind when that one does not any more.
    */
   slow?: true;
+  /** Only histories that are about this are tried: others seldom meet what is broken. */
+  theme?: Theme;
 };
 
 export const mutations: readonly Mutation[] = [

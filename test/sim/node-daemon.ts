@@ -22,6 +22,7 @@ import type { NodeWorld } from './node-world.ts';
 import { SimPeers } from './peers.ts';
 import { clusterId } from './store-server.ts';
 import { openSimSession } from './store-session.ts';
+import { simVolumeIds } from './volume-ids.ts';
 
 /** As in `src/daemon`: these times are part of what is tested. */
 const leasesSettleMs = (leaseSeconds + 2) * 1_000;
@@ -39,6 +40,8 @@ const rebalanceTimes = { lookMs: 2_000, settleMs: 3_000 };
 const rebalancePercent = 15;
 /** Simulated wall clocks begin here. */
 const wallClock = Date.parse('2030-01-01T00:00:00Z');
+/** What a machine without a pool tells of the room on it. */
+const noSpace = { space: async () => ({ totalBytes: 0, freeBytes: 0 }) };
 /** More looks at the nodes than this at one instant: a worker spins. */
 const mostLooks = 3_000;
 
@@ -58,6 +61,7 @@ export async function composeDaemon(
   const { core, etcd, network, processes, repairDelayMs, checker } = world;
   const { machine } = node;
   const { name, pool, boot, address } = machine;
+  const lacksPool = machine.withoutPool === true ? { withoutPool: true as const } : {};
   const seams = processes.daemon(machine);
   const engine = engineThroughRun(seams.engine, run);
   const content = contentThroughRun(seams.content, run);
@@ -79,6 +83,7 @@ export async function composeDaemon(
   await store.registerNode({
     name,
     pool,
+    ...lacksPool,
     address,
     apiPort: 1,
     replicaPort: 2,
@@ -86,7 +91,12 @@ export async function composeDaemon(
     ...(labels === undefined ? {} : { labels }),
     ...(targets.length === 0 ? {} : { backupTargets: targets }),
   });
-  await keepLeaseCurrent(run, store, engine.layers, { name, pool, boot, version });
+  await keepLeaseCurrent(run, store, machine.withoutPool === true ? noSpace : engine.layers, {
+    name,
+    pool,
+    boot,
+    version,
+  });
   let connectedSince = core.scheduler.now() - leasesSettleMs;
   store.onConnection((connected) => {
     if (connected) connectedSince = core.scheduler.now();
@@ -106,6 +116,7 @@ export async function composeDaemon(
     events,
     environment,
     log,
+    ...lacksPool,
     repairDelayMs,
     nodes: () => {
       const now = core.scheduler.now();
@@ -128,12 +139,14 @@ export async function composeDaemon(
       new Rebalance(agent, rebalancePercent, rebalanceTimes).start();
       if (world.scrubs) new Scrub(agent, node.scrubMemory, scrubOptions).start();
       watchOwnReplicaServer(world, node, run);
-      const service = new Service(agent, version, environment.randomId, store.retirement);
-      const host = processes.host(machine);
-      const lying = { host, checker, targets: world.targets, known: targets };
-      const made = await createSimImages(agent, service, lying);
-      service.images = made.images;
-      service.restores = made.restores;
+      const service = new Service(agent, version, simVolumeIds(environment), store.retirement);
+      if (machine.withoutPool !== true) {
+        const host = processes.host(machine);
+        const lying = { host, checker, targets: world.targets, known: targets };
+        const made = await createSimImages(agent, service, lying);
+        service.images = made.images;
+        service.restores = made.restores;
+      }
       const calls = new SimTargets({ ...world, machine, run, known: targets });
       const duties = new BackupDuties(agent, calls, backupOptions);
       duties.start();
@@ -147,7 +160,7 @@ export async function composeDaemon(
 async function keepLeaseCurrent(
   run: NodeRun,
   store: Store,
-  layers: LayerStore,
+  layers: Pick<LayerStore, 'space'>,
   self: Pick<NodeLease, 'name' | 'pool' | 'boot' | 'version'>,
 ): Promise<void> {
   let told: NodeLease = { ...self, ...(await layers.space()) };

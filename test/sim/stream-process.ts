@@ -36,6 +36,11 @@ export class StreamProcess extends SimProcess implements BlockServer {
     this.#target = from.target;
   }
 
+  /** Its target does not answer. */
+  get waits(): boolean {
+    return this.#target.down;
+  }
+
   opened(connection: Connection): boolean {
     const open = !this.#retired && connection.exportName === this.layer;
     if (open) this.#clients.add(connection);

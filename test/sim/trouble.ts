@@ -27,6 +27,8 @@ export class Trouble {
   readonly #calm: boolean;
   readonly #strikeChance: number;
   readonly #everyMs: number;
+  /** What is being imported, and where. */
+  readonly #importing = new Map<string, string>();
   #active = true;
 
   constructor(world: World) {
@@ -67,6 +69,7 @@ export class Trouble {
     const { random } = this.#world.core;
     this.#siege.changed(volume);
     if (!this.#active || this.#calm) return;
+    this.#loseAnswer(volume);
     const { tail, attachments, id } = volume;
     const writer = writerNode(this.#harm, volume);
     const begins =
@@ -82,6 +85,20 @@ export class Trouble {
     const struck =
       random.chance(0.7) || members.length === 0 ? writer : this.#world.node(random.pick(members));
     if (struck !== undefined) this.#strike(struck);
+  }
+
+  /** Who has completed an import just now does not hear that. */
+  #loseAnswer({ id, importing }: Volume): void {
+    const { core, theme } = this.#world;
+    if (importing !== undefined) {
+      this.#importing.set(id, importing.node);
+      return;
+    }
+    const node = this.#importing.get(id);
+    this.#importing.delete(id);
+    if (node === undefined || theme !== 'images' || !core.random.chance(0.2)) return;
+    this.#world.count('lost answer');
+    this.#harm.cut(core.random.int(11_000, 18_000), both(node, etcdPlace));
   }
 
   #strike(node: Node): void {

@@ -42,7 +42,9 @@ export async function makeClone(world: World, id: string, call: Call): Promise<v
   if (clone === undefined) return;
   world.onClone(name, clone);
   if (!made.ok) return;
-  if (record.importing !== undefined) checker.fail(`${name} is a clone of what is being imported`);
+  if (record.importing !== undefined && made.value.parent === undefined) {
+    checker.fail(`${name} is a clone of what was not imported yet`);
+  }
   const { below } = checker.known(clone);
   const shown = Array.from({ length: blockCount }, (_, block) => below[block] ?? 0);
   if (promised == null) checker.pointGiven(asked, shown);

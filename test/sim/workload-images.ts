@@ -16,7 +16,7 @@ export async function actOnImages(world: World, call: Call): Promise<void> {
 }
 
 /** Whoever imports a volume lives with it as with any other. */
-async function importFile(world: World, call: Call): Promise<void> {
+export async function importFile(world: World, call: Call): Promise<void> {
   const { checker, core } = world;
   const { random } = core;
   if (isCrowded(world)) return;

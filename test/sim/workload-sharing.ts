@@ -35,7 +35,7 @@ export async function actOnPoints(world: World, id: string, call: Call): Promise
   else await call('flatten', (service) => service.changes.flatten(id));
 }
 
-async function takeSnapshot(world: World, id: string, call: Call): Promise<void> {
+export async function takeSnapshot(world: World, id: string, call: Call): Promise<void> {
   const { checker, core } = world;
   const name = `s${core.random.hex(4)}`;
   const asked = checker.pointAsked(id);
@@ -49,7 +49,7 @@ async function takeSnapshot(world: World, id: string, call: Call): Promise<void>
 }
 
 /** Of several volumes at one instant, which the checker holds against what it knows of them. */
-async function takeGroup(world: World, id: string, call: Call): Promise<void> {
+export async function takeGroup(world: World, id: string, call: Call): Promise<void> {
   const { checker, core } = world;
   const others = world.volumes().filter((v) => v.id !== id && isUsable(v));
   const ids = [id, ...others.map((v) => v.id).filter(() => core.random.chance(0.7))];
@@ -80,7 +80,7 @@ async function protect(world: World, id: string, call: Call): Promise<void> {
   await call(what, ({ snapshots }) => snapshots.protect(id, snapshot, isProtected !== true));
 }
 
-async function removeSnapshot(world: World, id: string, call: Call): Promise<void> {
+export async function removeSnapshot(world: World, id: string, call: Call): Promise<void> {
   const record = world.volume(id);
   const all = record === undefined ? [] : snapshotsOf(record);
   if (record === undefined || all.length === 0) return;

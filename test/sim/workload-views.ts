@@ -30,6 +30,9 @@ export async function lookAtSnapshot(world: World, id: string, call: Call): Prom
     if (isThere) guest.start(attached.value);
     await scheduler.sleep(random.int(300, 5_000));
     guest.vanish();
+    // Who looked died with the machine, and detaches nothing.
+    const died = !machine.powered || machine.boot !== attached.value.boot;
+    if (died && random.chance(0.7)) return;
   }
   await call('detach snapshot', ({ views }, signal) => views.detach(of, machine.name, signal));
 }

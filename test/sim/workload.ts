@@ -9,6 +9,7 @@ import { blockBytes, blockCount } from './disk.ts';
 import type { Node, Outcome } from './node.ts';
 import type { Call } from './workload-clone.ts';
 import { actOnPoints, revert } from './workload-sharing.ts';
+import { actOnTheme } from './workload-themes.ts';
 import { simPolicy, type World } from './world.ts';
 
 const callTimeoutMs = 15_000;
@@ -114,6 +115,7 @@ export class User {
     const record = this.record();
     if (record === undefined || isNameless(record)) return this.#gone();
     const { consumer } = this;
+    if (this.#world.theme !== null && random.chance(0.5)) return this.#actOnTheme(this.#id);
     if (this.#world.shares && random.chance(0.4)) return this.#actOnPoints(this.#id);
     if (consumer === null) {
       if (random.chance(0.05)) return this.#delete();
@@ -121,7 +123,8 @@ export class User {
       const dead = this.#deadOn;
       this.#deadOn = null;
       if (dead !== null && random.chance(0.3)) await this.#detachFrom('detach dead', dead);
-      await this.startGuest(this.#somewhere());
+      const again = dead !== null && this.#world.theme === 'late news' && random.chance(0.6);
+      await this.startGuest(again ? this.#world.node(dead) : this.#somewhere());
       return;
     }
     const dice = random.int(0, 99);
@@ -149,6 +152,25 @@ export class User {
       const name = `${this.name}-${random.hex(2)}`;
       await this.#call('rename', ({ changes }) => changes.change(this.#called, { name }));
     }
+  }
+
+  #actOnTheme(id: string): Promise<void> {
+    return actOnTheme({
+      world: this.#world,
+      id,
+      call: (what, made) => this.#call(what, made),
+      free: async () => {
+        if (this.consumer !== null) await this.#detach(this.consumer);
+      },
+      attachMore: async (host) => {
+        await this.#call('attach more', (s, signal) => s.attach(id, host, signal));
+      },
+      revoke: async (host) => {
+        const { consumer } = this;
+        if (consumer?.machine.name === host) this.#toGhost(consumer);
+        await this.#revoke(id, host);
+      },
+    });
   }
 
   async #actOnPoints(id: string): Promise<void> {
@@ -243,7 +265,11 @@ export class User {
     if (id === null || this.#world.core.random.chance(0.5)) {
       return this.#detachFrom('force-detach', host);
     }
-    const record = this.record();
+    await this.#revoke(id, host);
+  }
+
+  async #revoke(id: string, host: string): Promise<void> {
+    const record = this.#world.volume(id);
     const revoked = record && attachmentOn(record, host);
     const outcome = await this.#call('revoke', ({ operator }, signal) =>
       operator.forceDetach(id, host, signal),
@@ -306,9 +332,11 @@ export class User {
   }
 
   #somewhere(): Node {
-    const { random } = this.#world.core;
-    const ready = this.#world.nodes.filter((n) => n.service !== null);
-    return random.pick(ready.length > 0 ? ready : this.#world.nodes);
+    const { core, late, nodes } = this.#world;
+    const ready = nodes.filter((n) => n.service !== null);
+    const lateOnes = ready.filter((n) => late.includes(n));
+    if (lateOnes.length > 0 && core.random.chance(0.5)) return core.random.pick(lateOnes);
+    return core.random.pick(ready.length > 0 ? ready : nodes);
   }
 
   async #call<T>(

@@ -1,6 +1,6 @@
 import { isNameless } from '../../src/volume/delete.ts';
 import { clonesOf, snapshotsOf } from '../../src/volume/marks.ts';
-import type { Labels, NodeView, Policy, Volume } from '../../src/volume/types.ts';
+import type { Labels, NodeLease, NodeView, Policy, Volume } from '../../src/volume/types.ts';
 import { SimRepository } from './backups.ts';
 import type { Checker } from './checker.ts';
 import type { Core, Machine } from './core.ts';
@@ -9,10 +9,12 @@ import { Node } from './node.ts';
 import type { NodeWorld } from './node-world.ts';
 import { createProcesses } from './processes.ts';
 import { EtcdServer } from './store-server.ts';
+import type { Theme } from './themes.ts';
 import { Watchdogs } from './watchdog.ts';
 
 const volumesPrefix = '/hyperscale/volumes/';
 const namesPrefix = '/hyperscale/names/';
+const leasesPrefix = '/hyperscale/leases/';
 
 /** Counts of what happened, so that one sees that a history tested something. */
 export type Counts = Record<string, number>;
@@ -29,6 +31,8 @@ export class World implements NodeWorld {
   readonly counts: Counts = {};
   /** Whose each name is in etcd. */
   readonly names = new Map<string, string>();
+  /** The boot that each node's lease in etcd says. */
+  readonly #leases = new Map<string, string>();
   readonly repairDelayMs: number;
   /** Daemons read their copies again and again. */
   readonly scrubs: boolean;
@@ -38,6 +42,10 @@ export class World implements NodeWorld {
   duplicates = 0;
   /** Users make snapshots and clones. */
   shares = false;
+  /** What users do most. */
+  theme: Theme | null = null;
+  /** Nodes that hear of changes late all the time; users ask them often. */
+  late: readonly Node[] = [];
   /** Volumes that somebody asked to revert, and of which the answer did not come. */
   readonly reverting = new Set<string>();
   /** Called when somebody has made a clone. */
@@ -59,6 +67,7 @@ export class World implements NodeWorld {
     this.core = core;
     this.labels = labels;
     this.checker = checker;
+    checker.leaseBoot = (node) => this.#leases.get(node);
     this.#targetsOf = targets;
     this.targets = new Map([...targets.keys()].map((name) => [name, new SimRepository()]));
     this.machines = machines;
@@ -122,12 +131,17 @@ export class World implements NodeWorld {
       if (after === null) this.names.delete(name);
       else this.names.set(name, after);
     }
+    if (key.startsWith(leasesPrefix)) {
+      const node = key.slice(leasesPrefix.length);
+      if (after === null) this.#leases.delete(node);
+      else this.#leases.set(node, (JSON.parse(after) as NodeLease).boot);
+    }
     if (!key.startsWith(volumesPrefix)) return;
     const previous = before === null ? null : (this.#newest.get(key) ?? parse(before));
     const next = after === null ? null : parse(after);
     if (next === null) this.#newest.delete(key);
     else this.#newest.set(key, next);
-    this.core.trace.note('etcd', `${key.slice(volumesPrefix.length, -24)} ${line(next)}`);
+    this.core.trace.note('etcd', `${key.slice(volumesPrefix.length, -28)} ${line(next)}`);
     if (next !== null && next.tail.phase !== previous?.tail.phase) {
       this.count(`phase ${next.tail.phase}`);
     }
