@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 /** A busy machine is no failure: `expect.poll` waits this long for what takes milliseconds. */
-const patient = { poll: { timeout: 15_000 } };
+const patient = { poll: { timeout: 30_000 } };
 
 /** Tests that start processes of their own: so many files at a time, and each may take minutes. */
 function processes(name: string, files = 1, minutes = 5) {
@@ -43,6 +43,7 @@ export default defineConfig({
           include: ['src/**/*.test.ts', 'test/unit/**/*.test.ts'],
           environment: 'node',
           testTimeout: 60_000,
+          hookTimeout: 60_000,
           expect: patient,
         },
       },
@@ -52,7 +53,7 @@ export default defineConfig({
       processes('e2e', 2),
       processes('faults'),
       // Against a running OpenStack: see test/openstack/README.md.
-      processes('openstack', 1, 15),
+      processes('openstack', 1, 30),
     ],
   },
 });

@@ -7,7 +7,7 @@
  * at a time. The seal that a backup begins with is inside the measured time.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -39,11 +39,15 @@ async function main(): Promise<void> {
   const rate = wholeNumber(process.argv[3] ?? '100');
   const loadBefore = loadavg()[0] ?? 0;
   const nodes = ['n1', 'n2', 'n3'];
-  const directory = join('/var/tmp', `hs-impact-${randomBytes(3).toString('hex')}`);
-  const config = { backup: { bytesPerSecond: rate * mib, targets: { nas: { directory } } } };
-  mkdirSync(directory);
-  const cluster = await LabCluster.create({ nodes, etcdNode: 'n3', config });
+  const target = (directory: string) => ({ directory: join(directory, 'nas') });
+  const config = (directory: string) => ({
+    backup: { bytesPerSecond: rate * mib, targets: { nas: target(directory) } },
+  });
+  const cluster = await LabCluster.create({
+    ...{ nodes, etcdNode: 'n3', config, baseDirectory: '/var/tmp' },
+  });
   try {
+    mkdirSync(target(cluster.directory).directory);
     const { quiet, backedUp } = await measure(cluster, rounds, rate);
     process.stdout.write(table(['', 'without', 'with', 'ratio'], rows(quiet, backedUp)));
     const parts = backedUp.map((s) => Math.round(s.backedUp * 100)).join(', ');
@@ -53,7 +57,6 @@ async function main(): Promise<void> {
     console.log(`a backup was under way in ${parts} % of the time of each`);
   } finally {
     await cluster.destroy();
-    rmSync(directory, { recursive: true, force: true });
   }
   const loads = [loadBefore, loadavg()[0] ?? 0].map((load) => load.toFixed(1));
   console.log(`load average: ${loads[0]} before, ${loads[1]} after`);

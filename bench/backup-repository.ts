@@ -4,11 +4,13 @@
  * `--directory` on the file system that is of interest.
  */
 import { createHash } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
+import { onProcessEnd } from '../lab/process-end.ts';
 import { manifestName } from '../src/backup/entry.ts';
 import { createRepository, openDirectoryTarget, type Repository } from '../src/backup/index.ts';
 import { newId } from '../src/backup/layout.ts';
@@ -148,6 +150,7 @@ function parse(args: string[]): { options: Options; json: string | undefined } |
 async function run(options: Options): Promise<Row[]> {
   const figures: Figures = new Map();
   const top = await mkdtemp(join(options.directory, 'bench-backup-'));
+  const forget = onProcessEnd(() => rmSync(top, { recursive: true, force: true }));
   try {
     for (let round = 0; round < options.rounds; round += 1) {
       await measureList(figures, options, join(top, 'list'));
@@ -160,6 +163,7 @@ async function run(options: Options): Promise<Row[]> {
       }
     }
   } finally {
+    forget();
     await rm(top, { recursive: true });
   }
   return [...figures.values()];

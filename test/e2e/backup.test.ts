@@ -69,10 +69,14 @@ async function listed(): Promise<BackupAnswer[]> {
   return (await node('n1').api.call<{ backups: BackupAnswer[] }>('GET', path)).backups;
 }
 
-/** What the node that wrote a backup told of it. */
+/** What the node that wrote a backup told of it: it does so a moment after the record has it. */
 async function written(id: string | null): Promise<Record<string, unknown> | undefined> {
-  const all = await Promise.all(['n1', 'n2'].map((name) => cluster.events(name, volume)));
-  const found = all.flat().find((e: NodeEvent) => e.values?.backup === id);
+  const told = async () => {
+    const all = await Promise.all(['n1', 'n2'].map((name) => cluster.events(name, volume)));
+    return all.flat().find((e: NodeEvent) => e.values?.backup === id);
+  };
+  await expect.poll(told).toBeDefined();
+  const found = await told();
   return found?.type === 'backup.written' ? { node: found.node, ...found.values } : undefined;
 }
 
@@ -106,9 +110,10 @@ test('a backup of a volume in use is made by the other node, and goes on when th
   const creating = create('first');
   const done = async () => (await episodes())[0]?.doneBytes ?? 0;
   await expect.poll(done, { timeout: 60_000 }).toBeGreaterThan(9 * mib);
+  await node('n2').killDaemon();
+  // Nothing changes before its lease has run out.
   expect(await episodes()).toMatchObject([{ shipper: 'n2', backup: null, asked: true }]);
   expect(await listed()).toEqual([]);
-  await node('n2').killDaemon();
   await node('n2').start();
   first = await creating;
   // Perhaps n1 was faster than n2 came back: nothing is sent twice in both cases.
@@ -145,7 +150,7 @@ test('a plan begins by itself, and what it made is removed by it alone', async (
   expect(done.stdout).toContain('every 1 min to nas; kept: 2 last');
   const names = async () =>
     (await listed()).filter((b) => b.volume === planned.id).map((b) => b.name);
-  await expect.poll(names, { timeout: 30_000 }).toEqual([expect.stringMatching(/^episode-/)]);
+  await expect.poll(names, { timeout: 60_000 }).toEqual([expect.stringMatching(/^episode-/)]);
   const off = await hscli(node('n1'), 'volume', 'set', planned.name, '--episode', 'off');
   expect(off, off.stderr).toMatchObject({ status: 0 });
   await planned.detach('n2');
@@ -183,12 +188,12 @@ test('damage of one chunk is told of the backup that has it, and of no other', a
   expect(await hscli(node('n1'), ...wish)).toMatchObject({ status: 0 });
   const waiting = async () => (await episodes()).find((e) => e.name === 'given-up');
   await expect
-    .poll(async () => (await waiting())?.doneBytes ?? 0, { timeout: 30_000 })
+    .poll(async () => (await waiting())?.doneBytes ?? 0, { timeout: 60_000 })
     .toBeGreaterThan(0);
   expect(await hscli(node('n1'), 'backup', 'cancel', volume.name)).toMatchObject({ status: 0 });
   expect(await waiting()).toBeUndefined();
   const repository = await openRepository(await openDirectoryTarget(nas), key);
-  await expect.poll(() => repository.unfinished(volume.id), { timeout: 30_000 }).toEqual([]);
+  await expect.poll(() => repository.unfinished(volume.id), { timeout: 60_000 }).toEqual([]);
   repository.close();
   // Its base is gone: all is looked at, and what the older one has is not stored again.
   const third = await create('third');

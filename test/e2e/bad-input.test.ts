@@ -41,7 +41,8 @@ test('a name is given once, also when two ask at the same time', async () => {
     ['n1', 'n2', 'n1', 'n2'].map((via) => create({ ...good, name: 'wanted' }, via)),
   );
   expect(both.map((answer) => answer.status).sort()).toEqual([201, 409, 409, 409]);
-  expect((await volumeNames()).filter((name) => name === 'wanted')).toHaveLength(1);
+  const wanted = async () => (await volumeNames()).filter((name) => name === 'wanted');
+  await expect.poll(wanted).toHaveLength(1);
 });
 
 test.each([
@@ -107,7 +108,7 @@ test('what is missing, unknown or not JSON is named', async () => {
 test('what does not exist is not found, by volume, node and path', async () => {
   await create({ ...good, name: 'there' });
   const ask = async (method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown) =>
-    cluster.node('n1').api.request<Problem>(method, path, body, 10_000);
+    cluster.node('n1').api.request<Problem>(method, path, body);
   const answers = [
     await ask('GET', '/v1/volumes/nowhere'),
     await ask('DELETE', '/v1/volumes/nowhere'),
@@ -136,12 +137,12 @@ test('a node that is down is not attached to, and the answer says so at once', a
     const ask = () =>
       cluster
         .node('n1')
-        .api.request<Problem>('POST', '/v1/volumes/left/attachments', { host: 'n2' }, 20_000);
+        .api.request<Problem>('POST', '/v1/volumes/left/attachments', { host: 'n2' });
     await expect
-      .poll(async () => (await ask()).body, { timeout: 15_000 })
+      .poll(async () => (await ask()).body, { timeout: 60_000 })
       .toMatchObject({ code: 'node-down', detail: expect.stringContaining('n2') });
     await expect
-      .poll(() => cluster.node('n1').api.call('GET', '/v1/nodes/n2'), { timeout: 15_000 })
+      .poll(() => cluster.node('n1').api.call('GET', '/v1/nodes/n2'), { timeout: 60_000 })
       .toMatchObject({ up: false });
     expect((await ask()).body).toMatchObject({ code: 'node-down' });
     const silver = await create({ ...good, name: 'silver', policy: 'Silver' });

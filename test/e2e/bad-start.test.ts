@@ -206,8 +206,8 @@ test('without a good secret no node starts', async () => {
 
 test('after all that, the node starts on its own pool as if nothing had been', async () => {
   await startForReal();
-  const { nodes } = await n1.api.call<{ nodes: object[] }>('GET', '/v1/nodes');
-  expect(nodes).toMatchObject([
+  const nodes = async () => (await n1.api.call<{ nodes: object[] }>('GET', '/v1/nodes')).nodes;
+  await expect.poll(nodes).toMatchObject([
     { name: 'n1', up: true },
     { name: 'n2', up: true },
   ]);

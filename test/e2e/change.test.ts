@@ -57,7 +57,7 @@ test('another name, while it is attached; the old one is free, and nothing is ha
   await patch(kept.id, { name: 'still' }, 'n3');
   await patch(renamed.id, { name: 'after', metadata: { owner: 'anna' } }, 'n2');
   const shown = new TestVolume(cluster.lab, 'after', renamed.id);
-  await shown.waitFor((s) => s.id === renamed.id && s.metadata.owner === 'anna', 10_000, 'n3');
+  await shown.waitFor((s) => s.id === renamed.id && s.metadata.owner === 'anna', 60_000, 'n3');
   const again = await cluster.createVolume('Bronze', { name: 'before', via: 'n2' });
   expect(again.id).not.toBe(volume.id);
   await io.write(block(2));

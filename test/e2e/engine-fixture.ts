@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes, randomInt, randomUUID } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -182,6 +182,16 @@ export class TestVolume {
   }
 }
 
+/** The chain of these layers as one image, opened as a head opens it; `file`: options of its files. */
+export function chainOf({ engine }: EngineNode, keys: LayerKey[], file: object = {}): string {
+  let image: object | null = null;
+  for (const key of keys) {
+    const place = { driver: 'file', filename: engine.layers.path(key), locking: 'off', ...file };
+    image = { driver: 'qcow2', file: place, backing: image, discard: 'unmap' };
+  }
+  return `json:${JSON.stringify(image)}`;
+}
+
 /** `qemu-io` with commands, on an image given as JSON or by URI. */
 export async function qemuIo(image: string, ...commands: string[]): Promise<string> {
   const args = [
@@ -205,16 +215,17 @@ export async function sha256(path: string): Promise<string> {
   return (await run('sha256sum', [path])).stdout.slice(0, 64);
 }
 
+/** A port that nobody listens at, below those that Linux gives to outgoing connections (32768). */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  return await new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      const port = typeof address === 'object' && address !== null ? address.port : 0;
-      server.close(() => resolve(port));
+  for (;;) {
+    const port = randomInt(10_000, 32_000);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
     });
-  });
+    if (isFree) return port;
+  }
 }
 
 const silent = {

@@ -8,7 +8,14 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { LayerKey } from '../../src/engine/engine.ts';
 import { containerBytes } from '../../src/engine/layer-files.ts';
 import { PoolLayerStore } from '../../src/engine/layer-store.ts';
-import { EngineBench, type EngineNode, mib, qemuIo, TestVolume } from './engine-fixture.ts';
+import {
+  chainOf,
+  EngineBench,
+  type EngineNode,
+  mib,
+  qemuIo,
+  TestVolume,
+} from './engine-fixture.ts';
 
 const run = promisify(execFile);
 const kib = 1024;
@@ -23,15 +30,7 @@ afterEach(async () => {
   await bench.clean();
 });
 
-/** The chain of these layers as one image, opened like a head opens it. */
-function chain(keys: LayerKey[]): string {
-  let image: object | null = null;
-  for (const key of keys) {
-    const file = { driver: 'file', filename: node.engine.layers.path(key), locking: 'off' };
-    image = { driver: 'qcow2', file, backing: image, discard: 'unmap' };
-  }
-  return `json:${JSON.stringify(image)}`;
-}
+const chain = (keys: LayerKey[]): string => chainOf(node, keys);
 
 /** The hash of the part of a container that is not a hole at its end. */
 async function contentHash(path: string): Promise<string> {

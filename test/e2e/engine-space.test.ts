@@ -9,7 +9,14 @@ import type { LayerKey } from '../../src/engine/engine.ts';
 import { chunkBytes, createLayerContent } from '../../src/engine/layer-content.ts';
 import { PoolLayerStore } from '../../src/engine/layer-store.ts';
 import { pieceBytes } from '../../src/engine/reserve.ts';
-import { EngineBench, type EngineNode, mib, qemuIo, TestVolume } from './engine-fixture.ts';
+import {
+  chainOf,
+  EngineBench,
+  type EngineNode,
+  mib,
+  qemuIo,
+  TestVolume,
+} from './engine-fixture.ts';
 
 const run = promisify(execFile);
 const signal = new AbortController().signal;
@@ -26,16 +33,8 @@ afterEach(async () => {
   await bench.clean();
 });
 
-/** As a head opens the layers; discards do not reach the file, as below a write set of several. */
-function chain(keys: LayerKey[]): string {
-  let image: object | null = null;
-  for (const key of keys) {
-    const filename = node.engine.layers.path(key);
-    const file = { driver: 'file', filename, locking: 'off', discard: 'ignore' };
-    image = { driver: 'qcow2', file, backing: image, discard: 'unmap' };
-  }
-  return `json:${JSON.stringify(image)}`;
-}
+/** Discards do not reach the file, as below a write set of several. */
+const chain = (keys: LayerKey[]): string => chainOf(node, keys, { discard: 'ignore' });
 
 function allocated({ engine }: EngineNode, key: LayerKey): number {
   return statSync(engine.layers.path(key)).blocks * 512;

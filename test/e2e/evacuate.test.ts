@@ -85,7 +85,7 @@ test('after a power cut two operators evacuate, and each guest starts once', asy
 test('the node comes back, and its old guests go', async () => {
   await cluster.node('n1').boot();
   await libvirt.n1.start();
-  await expect.poll(() => domains('n1'), { timeout: 30_000 }).toEqual([]);
+  await expect.poll(() => domains('n1'), { timeout: 60_000 }).toEqual([]);
   expect((await domains('n2')).sort()).toEqual(['db', 'web']);
   await expect(evacuate('n1', 'n2')).rejects.toThrow(/node n1 is up/);
   await Promise.all([writesOn(web), writesOn(db)]);
@@ -102,7 +102,7 @@ test('an old guest that was only cut off changes nothing after it was evacuated'
   await comesBack(web, 3);
   expect(await old.virsh.run(['domstate', '--domain', 'web'])).toMatch(/running|paused/);
   await cluster.lab.network.heal('n2');
-  await expect.poll(() => domains('n2'), { timeout: 30_000 }).toEqual(['db']);
+  await expect.poll(() => domains('n2'), { timeout: 60_000 }).toEqual(['db']);
   await writesOn(web, 20);
   // Both guests write to one console: an old one that went on would repeat numbers.
   const since = records.slice(before).map(({ n }) => n);

@@ -6,7 +6,8 @@ import type { LabNode } from '../../lab/node.ts';
 
 export type Ended = { status: number | string; stdout: string; stderr: string };
 
-const timeoutMs = 30_000;
+/** A command that takes so long hangs. */
+const timeoutMs = 120_000;
 
 export async function run(command: string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
   const [program = '', ...args] = command;

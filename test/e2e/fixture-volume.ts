@@ -43,12 +43,12 @@ export class TestVolume {
   /** Attaches to a host, asking that host's own daemon; resolves when the endpoint serves. */
   async attach(host: string): Promise<Endpoint> {
     // A volume that another node made may not be known there yet.
-    await this.waitFor(() => true, 10_000, host);
+    await this.waitFor(() => true, 60_000, host);
     return this.#lab.node(host).api.call('POST', `${this.#path}/attachments`, { host });
   }
 
   /** Like `attach`, but whatever is answered within the time is an answer. */
-  async tryAttach(host: string, timeoutMs = 60_000): Promise<Answer<Endpoint & Problem>> {
+  async tryAttach(host: string, timeoutMs = 180_000): Promise<Answer<Endpoint & Problem>> {
     const { api } = this.#lab.node(host);
     return api.request('POST', `${this.#path}/attachments`, { host }, timeoutMs);
   }
@@ -68,10 +68,24 @@ export class TestVolume {
   /** Resolves once the volume is as wanted; rejects quoting what it was last. */
   async waitFor(
     wanted: (state: VolumeState) => boolean,
-    timeoutMs = 30_000,
+    timeoutMs = 60_000,
     via?: string,
   ): Promise<VolumeState> {
     return this.#lab.waitForVolume<VolumeState>(this.name, wanted, timeoutMs, via);
+  }
+
+  /** Resolves once so many nodes hold what is written; one that was slow to prepare joins later. */
+  async withMembers(count: number, via: string): Promise<VolumeState> {
+    return this.waitFor((state) => members(state).length === count, 60_000, via);
+  }
+
+  /** Resolves once nothing of it is open, also as this node sees it: news of others take a moment. */
+  async closed(via: string): Promise<VolumeState> {
+    return this.waitFor(
+      ({ head, attachments }) => head === null && attachments.length === 0,
+      60_000,
+      via,
+    );
   }
 
   /** Resolves once every copy of every layer is proven and nothing is left to be done. */
@@ -83,7 +97,7 @@ export class TestVolume {
         report.layers.every(
           (layer) => layer.state !== 'sealed' || layer.copies.every((c) => c.state === 'clean'),
         ),
-      40_000,
+      60_000,
       via,
     );
   }
@@ -100,6 +114,10 @@ export class TestVolume {
    * At least one layer must have more than one copy.
    */
   async expectIdenticalCopies(): Promise<void> {
+    // A node that has not heard of the last seal yet may be the one that is asked.
+    await this.waitFor(({ report }) =>
+      report.layers.some(({ state, copies }) => state === 'sealed' && copies.length > 1),
+    );
     for (;;) {
       const before = await this.mended();
       const differing = await this.#compare(before);

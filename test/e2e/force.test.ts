@@ -6,7 +6,7 @@ import type { LossAnswer } from '../../src/api/operator-schemas.ts';
 import { sharedCluster } from './fixture.ts';
 import { block, expectPieces, type Piece, type QemuIo } from './fixture-io.ts';
 import { hscli } from './fixture-run.ts';
-import { members, type Problem, type TestVolume } from './fixture-volume.ts';
+import { members, type Problem, reflections, type TestVolume } from './fixture-volume.ts';
 
 const names = ['n1', 'n2', 'n3'];
 const cluster = sharedCluster({ nodes: names, etcdHost: 'meta' });
@@ -31,10 +31,10 @@ async function write(io: QemuIo, pieces: readonly Piece[]): Promise<void> {
 async function aheadOfN3(): Promise<{ volume: TestVolume; io: QemuIo }> {
   const volume = await cluster.createVolume('Gold');
   const io = cluster.qemuIo(await volume.attach('n1'));
+  await volume.withMembers(3, 'n1');
   await write(io, older);
-  expect(members(await volume.show('n1'))).toHaveLength(3);
   await cluster.node('n3').powerCut();
-  await volume.waitFor((state) => members(state).length === 2, 20_000, 'n1');
+  await volume.waitFor((state) => members(state).length === 2, 60_000, 'n1');
   await write(io, newer);
   return { volume, io };
 }
@@ -53,7 +53,7 @@ test('writes that are on dead nodes alone are given up by force only, and stay g
     ({ state, report }) =>
       state === 'unavailable' &&
       report.findings.some((f) => f.action.includes(`hscli volume force ${volume.name}`)),
-    30_000,
+    60_000,
     'n3',
   );
 
@@ -87,8 +87,10 @@ test('writes that are on dead nodes alone are given up by force only, and stay g
 
   for (const name of ['n1', 'n2']) await cluster.lab.network.heal(name);
   await volume.mended('n3');
-  await expect.poll(() => cluster.node('n1').pids('head'), { timeout: 10_000 }).toEqual([]);
-  expect((await volume.show('n1')).attachments.map((a) => a.host)).toEqual(['n3']);
+  await expect.poll(() => cluster.node('n1').pids('head'), { timeout: 60_000 }).toEqual([]);
+  // Its watchdog may have ended the head before its daemon knew why.
+  const hosts = async () => (await volume.show('n1')).attachments.map((a) => a.host);
+  await expect.poll(hosts).toEqual(['n3']);
   // The old consumer finds nothing to write to, and its data is put aside rather than deleted.
   const late = io.write(block(9)).then(
     () => 'acknowledged',
@@ -97,7 +99,7 @@ test('writes that are on dead nodes alone are given up by force only, and stay g
   await volume.expectIdenticalCopies();
   for (const name of ['n1', 'n2']) {
     const aside = () => readdirSync(join(cluster.node(name).poolDirectory, 'quarantine'));
-    await expect.poll(() => aside().length, { timeout: 10_000 }).toBeGreaterThan(0);
+    await expect.poll(() => aside().length, { timeout: 60_000 }).toBeGreaterThan(0);
   }
   await expectPieces(uri, [...older, ...zeros, { ...block(9), byte: 0 }]);
   io.kill();
@@ -110,8 +112,8 @@ test('writes that are on dead nodes alone are given up by force only, and stay g
 test('a member that was restarted is believed, with every write that was acknowledged', async () => {
   const volume = await cluster.createVolume('Silver');
   const io = cluster.qemuIo(await volume.attach('n1'));
+  const [reflection = ''] = reflections(await volume.withMembers(2, 'n1'));
   await write(io, older);
-  const reflection = members(await volume.show('n1'))[1] ?? '';
   const other = ['n2', 'n3'].find((name) => name !== reflection) ?? '';
   await cluster.lab.network.cut('n1');
   await cluster.node(reflection).powerCut();
@@ -119,7 +121,7 @@ test('a member that was restarted is believed, with every write that was acknowl
   io.kill();
   // While the lease of n1 lives it may be serving: force waits for its end as a take-over does.
   const planned = async () => (await force(other, volume.name, '--dry-run', '--json')).stdout;
-  await expect.poll(planned, { timeout: 20_000 }).toContain('"why": "rebooted"');
+  await expect.poll(planned, { timeout: 60_000 }).toContain('"why": "rebooted"');
   const shown = await force(other, volume.name, '--dry-run', '--json');
   const { believed, dropped, missing } = JSON.parse(shown.stdout) as LossAnswer;
   expect({ dropped, missing }).toEqual({ dropped: [], missing: ['n1'] });
@@ -146,7 +148,7 @@ test('force is refused where nothing is lost, and where nothing is left', async 
   await write(singleIo, older);
   await cluster.node('n1').powerCut({ silent: true });
   for (const consumer of [io, singleIo]) consumer.kill();
-  await single.waitFor(({ state }) => state === 'unavailable', 20_000, 'n2');
+  await single.waitFor(({ state }) => state === 'unavailable', 60_000, 'n2');
   expect(await force('n2', volume.name, '--yes')).toMatchObject({ status: 5 });
   const nothing = await force('n2', single.name, '--yes');
   expect(nothing).toMatchObject({ status: 6, stdout: '' });
@@ -166,11 +168,8 @@ test('a consumer that is cut off is detached by force, and can change nothing an
   await far.write(block(1));
   await cluster.lab.network.cut('n3');
   const begun = performance.now();
-  const detached = await hscli(
-    cluster.node('n1'),
-    ...['volume', 'detach', volume.name, '--node', 'n3', '--force'],
-  );
-  expect(detached).toMatchObject({ status: 0, stderr: '' });
+  const there = `/v1/volumes/${volume.name}/attachments/n3?force=true`;
+  expect((await cluster.node('n1').api.request('DELETE', there)).status).toBe(204);
   // It waits for no lease and no answer of n3: the head is here.
   expect(performance.now() - begun).toBeLessThan(5_000);
   const late = far.write(block(1)).then(
@@ -179,13 +178,14 @@ test('a consumer that is cut off is detached by force, and can change nothing an
   );
   await head.write({ ...block(1), byte: 77 });
   await cluster.lab.network.heal('n3');
-  await expect.poll(() => cluster.node('n3').pids('proxy'), { timeout: 20_000 }).toEqual([]);
+  await expect.poll(() => cluster.node('n3').pids('proxy'), { timeout: 60_000 }).toEqual([]);
   await head.read({ ...block(1), byte: 77 });
   far.kill();
   expect(await late).toBe('refused');
   // The head's own host: its consumer is shut out when its epoch has ended.
   await cluster.lab.network.cut('n1');
-  const [via = ''] = members(await volume.show('n2')).filter((name) => name !== 'n1');
+  const state = await volume.withMembers(2, 'n2');
+  const [via = ''] = members(state).filter((name) => name !== 'n1');
   const own = ['volume', 'detach', volume.name, '--node', 'n1', '--force'];
   const ended = await hscli(cluster.node(via), ...own);
   expect(ended).toMatchObject({ status: 0, stderr: '' });

@@ -46,7 +46,10 @@ test('no write is kept that followed one that is not', async () => {
     cluster.qemuIo(await first.attach('n1')),
     cluster.qemuIo(await second.attach('n2')),
   ];
-  await third.waitFor(() => true, 10_000, 'n3');
+  for (const volume of [first, second]) {
+    await volume.waitFor(({ attachments }) => attachments.length === 1, 60_000, 'n3');
+  }
+  await third.waitFor(() => true, 60_000, 'n3');
   let isOver = false;
   let written = 0;
   const writing = (async () => {
@@ -79,7 +82,10 @@ test('it is done for all or for none', async () => {
   const other = await cluster.createVolume('Bronze', { sizeBytes });
   await one.attach('n1');
   await other.attach('n2');
-  await snapshot([one], 'taken');
+  for (const volume of [one, other]) {
+    await volume.waitFor(({ attachments }) => attachments.length === 1, 60_000, 'n3');
+  }
+  expect(await snapshot([one], 'taken')).toMatchObject({ snapshots: [{ name: 'taken' }] });
   expect(await snapshot([one, other], 'taken')).toMatchObject({ code: 'exists' });
   expect((await other.show('n2')).snapshots).toBe(0);
 
@@ -91,7 +97,7 @@ test('it is done for all or for none', async () => {
   expect((await failing).status).toBeGreaterThanOrEqual(400);
   await cluster.node('n2').thaw({ only: 'daemon' });
   await one.waitFor((s) => s.snapshots === 1);
-  await other.waitFor((s) => s.snapshots === 0, 30_000, 'n2');
+  await other.waitFor((s) => s.snapshots === 0, 60_000, 'n2');
   await io.write(block(9));
   const both = await Promise.all([snapshot([one, other], 'x'), snapshot([other, one], 'y', 'n1')]);
   const made = both.filter((answer) => answer.snapshots !== undefined);

@@ -83,7 +83,7 @@ test('a guest reports only records that outlive its disk and its own power', asy
   const killedAt = performance.now();
   await setTimeout(outageMs);
   storage = await startStorage();
-  await guest.waitForNewRecords(40, 30_000);
+  await guest.waitForNewRecords(40, 60_000);
   expect(guest.longestGap(killedAt) * 1000).toBeGreaterThan(outageMs - 50);
   expect(guest.ioErrors).toEqual([]);
   await guest.kill();
@@ -91,7 +91,7 @@ test('a guest reports only records that outlive its disk and its own power', asy
   const continued = await startGuest('record', 'second');
   const [, resumedAfter] = await continued.waitFor(/^HS-READY (\d+)$/, 60_000);
   expect(Number(resumedAfter)).toBeGreaterThanOrEqual(guest.records.length);
-  await continued.waitForNewRecords(20, 30_000);
+  await continued.waitForNewRecords(20, 60_000);
   await continued.kill();
 
   const reader = await startGuest('verify', 'third');

@@ -27,8 +27,8 @@ test('the head moves to the host that stays, under a consumer that notices only 
   });
   expect(write.maxMs).toBeLessThan(10_000);
   expect(cluster.node('n1').pids('head')).toEqual([]);
-  expect(cluster.node('n1').pids('gateway')).toEqual([]);
-  expect(cluster.node('n2').pids('proxy')).toEqual([]);
+  await expect.poll(() => cluster.node('n1').pids('gateway')).toEqual([]);
+  await expect.poll(() => cluster.node('n2').pids('proxy')).toEqual([]);
   // What the first host wrote is there, and nothing was lost on the way.
   await expectPieces(
     consumer.uri,
@@ -37,7 +37,7 @@ test('the head moves to the host that stays, under a consumer that notices only 
   await consumer.kill();
   await volume.expectIdenticalCopies();
   await volume.detach('n2');
-  expect((await volume.show('n1')).head).toBeNull();
+  await volume.closed('n1');
 });
 
 test('both hosts see what the other wrote', async () => {
@@ -68,12 +68,11 @@ test('attach and detach may be repeated', async () => {
   const proxied = await ask('n1');
   expect(await ask('n2')).toEqual(proxied);
   expect(await Promise.all([ask('n1'), ask('n2'), ask('n3')])).toEqual([proxied, proxied, proxied]);
-  expect((await volume.show('n3')).attachments).toHaveLength(2);
+  await volume.waitFor(({ attachments }) => attachments.length === 2, 60_000, 'n3');
   for (const via of ['n2', 'n2', 'n3']) await volume.detach('n2', via);
   for (const via of ['n1', 'n1', 'n3']) await volume.detach('n1', via);
   await volume.detach('n3');
-  const state = await volume.show('n1');
-  expect(state).toMatchObject({ head: null, attachments: [] });
+  for (const via of ['n1', 'n2', 'n3']) await volume.closed(via);
 });
 
 test('a detached consumer cannot come back under its old name', async () => {
@@ -124,7 +123,7 @@ test('a write that is stuck on a cut-off host never lands after the host was det
   );
   try {
     const known = () => cluster.node('n1').api.call('GET', '/v1/nodes/n2');
-    await expect.poll(known, { timeout: 15_000 }).toMatchObject({ up: false });
+    await expect.poll(known, { timeout: 60_000 }).toMatchObject({ up: false });
     await volume.detach('n2', 'n1');
     // Also where it would not need the network: the head does not know the session any more.
     const there = `nbd+unix:///${second.session}?socket=${first.socket}`;
@@ -133,9 +132,10 @@ test('a write that is stuck on a cut-off host never lands after the host was det
   } finally {
     await cluster.lab.network.heal('n2');
   }
-  await expect.poll(() => cluster.node('n2').pids('proxy'), { timeout: 20_000 }).toEqual([]);
+  await expect.poll(() => cluster.node('n2').pids('proxy'), { timeout: 60_000 }).toEqual([]);
   await near.read({ ...block(0), byte: 2 });
   expect(landed).toBe(false);
+  await volume.waitFor(({ attachments }) => attachments.length === 1, 60_000, 'n2');
   // What it was revoked for is over: the host may attach again, and reads what is there now.
   const { uri, session } = await volume.attach('n2');
   expect(session).not.toBe(second.session);
@@ -156,10 +156,10 @@ test('a head that does not let go of a session is replaced: a detach never waits
   // Hung as a QEMU is that drains a request which never ends: it answers nobody.
   cluster.node('n1').freeze({ only: 'head' });
   const path = `/v1/volumes/${volume.name}/attachments/n2`;
-  const { status } = await cluster.node('n1').api.request('DELETE', path, undefined, 20_000);
+  const { status } = await cluster.node('n1').api.request('DELETE', path, undefined, 60_000);
   expect(status).toBe(204);
   await volume.waitFor((state) => state.attachments.every((a) => a.session !== session));
-  await expect.poll(heads, { timeout: 15_000 }).not.toEqual(hung);
+  await expect.poll(heads, { timeout: 60_000 }).not.toEqual(hung);
   await near.read(block(0));
   near.kill();
   await volume.detach('n1');

@@ -5,26 +5,22 @@ import { once } from 'node:events';
 import {
   createReadStream,
   existsSync,
-  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
-  rmdirSync,
   statSync,
-  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { binDirectory } from '../../lab/child.ts';
 import type { LabNode } from '../../lab/node.ts';
-import { onProcessEnd } from '../../lab/process-end.ts';
 import type { ImageAnswer } from '../../src/api/image-schemas.ts';
 import { mib, sharedCluster } from './fixture.ts';
 import { hscli, run } from './fixture-run.ts';
+import { giveSmallPool } from './fixture-small-pool.ts';
 import { TestVolume } from './fixture-volume.ts';
 
 const cluster = sharedCluster({ nodes: ['n1', 'n2'], start: false });
@@ -38,7 +34,7 @@ function qemuImg(...args: string[]): string {
 }
 
 beforeAll(async () => {
-  giveSmallPool(cluster.node('n2'));
+  giveSmallPool(cluster, 'n2', 128);
   await cluster.lab.start('n1');
   directory = cluster.lab.directory;
   disk = at('disk.raw');
@@ -53,23 +49,6 @@ beforeAll(async () => {
   }
 });
 
-/** A file system of its own, which is soon full. */
-function giveSmallPool({ poolDirectory }: LabNode): void {
-  const pool = mkdtempSync(join(tmpdir(), 'hs-pool-'));
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=128m', 'tmpfs', pool]);
-  const unmount = () => {
-    execFileSync('umount', ['-l', pool]);
-    rmdirSync(pool);
-  };
-  const forget = onProcessEnd(unmount);
-  cluster.atEnd(() => {
-    forget();
-    unmount();
-  });
-  rmdirSync(poolDirectory);
-  symlinkSync(pool, poolDirectory);
-}
-
 const n1 = (): LabNode => cluster.node('n1');
 
 /** What is left in the pool of files on their way in. */
@@ -77,12 +56,20 @@ function uploads(node = n1()): string[] {
   return readdirSync(join(node.poolDirectory, 'imports'));
 }
 
-/** Names of layer files in a pool. */
-function layerFiles(node = n1()): string[] {
+/** Ids of all records that there are, of images too. */
+async function records(): Promise<string[]> {
+  const list = async (path: string) =>
+    Object.values(await n1().api.call<Record<string, { id: string }[]>>('GET', path)).flat();
+  const all = await Promise.all(['/v1/volumes?all=true', '/v1/images'].map(list));
+  return all.flat().map(({ id }) => id);
+}
+
+/** Of what has layer files in a pool, what is new since then: copies of older volumes may move. */
+function newIn(before: readonly string[], node = n1()): string[] {
   const volumes = join(node.poolDirectory, 'volumes');
-  return readdirSync(volumes, { recursive: true, encoding: 'utf8' }).filter((name) =>
-    name.endsWith('.qcow2'),
-  );
+  const names = readdirSync(volumes, { recursive: true, encoding: 'utf8' });
+  const ids = names.filter((name) => name.endsWith('.qcow2')).map(dirname);
+  return ids.filter((id) => !before.includes(id));
 }
 
 async function images(): Promise<string[]> {
@@ -122,7 +109,7 @@ test('a file of every format becomes an image that volumes show, on every node',
     await expectSame(`of-${format}`, disk, format === 'raw' ? 'n2' : 'n1');
   });
   await Promise.all(imported);
-  expect(uploads()).toEqual([]);
+  await expect.poll(() => uploads()).toEqual([]);
   const listed = await n1().hscli<{ images: ImageAnswer[] }>('image', 'list');
   expect(listed.images.map((i) => [i.name, i.clones])).toEqual(
     ['qcow2', 'raw', 'vhdx', 'vmdk'].map((name) => [name, 1]),
@@ -132,6 +119,17 @@ test('a file of every format becomes an image that volumes show, on every node',
   expect((await hscli(n1(), 'image', 'delete', 'raw', '--yes')).status).toBe(0);
   expect(await images()).not.toContain('raw');
   await expectSame('of-raw', disk);
+  // What was not used for the longest time goes first: not what a volume was made of just now.
+  const body = { name: 'of-vhdx-2', source: { volume: 'vhdx' } };
+  await n1().api.call('POST', '/v1/volumes', body);
+  const prune = ['image', 'prune', '--max-count', '2', '--keep', 'qcow2'];
+  expect((await hscli(n1(), ...prune)).stdout).toContain('Would delete 1 image');
+  const { images: gone } = await n1().hscli<{ images: ImageAnswer[] }>(...prune, '--yes');
+  expect(gone.map(({ name }) => name)).toEqual(['vmdk']);
+  expect(await images()).toEqual(['qcow2', 'vhdx']);
+  expect((await hscli(n1(), 'image', 'prune')).status).toBe(2);
+  expect((await hscli(n1(), 'image', 'prune', '--max-count', '-1')).status).toBe(2);
+  await expectSame('of-vmdk', disk);
 });
 
 test('what comes from standard input or a server becomes an image too', async () => {
@@ -167,7 +165,7 @@ test('what comes from standard input or a server becomes an image too', async ()
 });
 
 test('what is refused, cancelled or too large leaves nothing', async () => {
-  const before = { files: layerFiles(), images: await images() };
+  const before = { records: await records(), images: await images() };
   const refused = async (...args: string[]) => {
     const { status, stderr } = await hscli(n1(), 'image', 'import', ...args);
     return `${status} ${stderr}`;
@@ -194,13 +192,13 @@ test('what is refused, cancelled or too large leaves nothing', async () => {
   expect(await once(child, 'close')).toEqual([130, null]);
 
   await expect.poll(() => uploads()).toEqual([]);
-  expect(await images()).toEqual(before.images);
-  expect(layerFiles()).toEqual(before.files);
+  await expect.poll(images).toEqual(before.images);
+  await expect.poll(() => newIn(before.records)).toEqual([]);
 });
 
 test('a pool that would become full takes no image, and has its space back', async () => {
   const n2 = cluster.node('n2');
-  const before = layerFiles(n2);
+  const before = await records();
   const big = at('large.raw');
   writeFileSync(big, Buffer.alloc(160 * mib, 'hyperscale'));
   // One is too large when it comes, the other one only when it is unpacked.
@@ -209,15 +207,15 @@ test('a pool that would become full takes no image, and has its space back', asy
   for (const file of [big, at('packed.qcow2')]) {
     const { status, stderr } = await hscli(n2, 'image', 'import', file, '--policy', 'Bronze');
     expect([status, stderr]).toEqual([6, expect.stringMatching(/full|space/)]);
-    expect(uploads(n2)).toEqual([]);
-    await expect.poll(() => layerFiles(n2)).toEqual(before);
-    const spares = readdirSync(join(n2.poolDirectory, 'spares'));
-    expect(spares.filter((name) => name.endsWith('.tmp'))).toEqual([]);
+    await expect.poll(() => uploads(n2)).toEqual([]);
+    await expect.poll(() => newIn(before, n2)).toEqual([]);
+    const spares = () => readdirSync(join(n2.poolDirectory, 'spares'));
+    await expect.poll(() => spares().filter((name) => name.endsWith('.tmp'))).toEqual([]);
   }
 });
 
 test('what is deleted while it is imported, or whose daemon dies, leaves nothing', async () => {
-  const before = layerFiles();
+  const before = await records();
   const big = at('big.raw');
   writeFileSync(big, Buffer.alloc(160 * mib, 'hyperscale'));
   const importing = () => hscli(n1(), 'image', 'import', big, '--policy', 'Bronze');
@@ -230,15 +228,15 @@ test('what is deleted while it is imported, or whose daemon dies, leaves nothing
   await begun();
   await n1().api.call('DELETE', '/v1/images/big');
   expect(await deleted).toMatchObject({ status: 5, stderr: expect.stringContaining('deleted') });
-  await expect.poll(() => layerFiles()).toEqual(before);
+  await expect.poll(() => newIn(before)).toEqual([]);
   const running = importing();
   await begun();
   await n1().killDaemon();
   expect((await running).status).not.toBe(0);
   await n1().start();
   await expect.poll(images).not.toContain('big');
-  await expect.poll(() => layerFiles()).toEqual(before);
-  expect(uploads()).toEqual([]);
+  await expect.poll(() => newIn(before)).toEqual([]);
+  await expect.poll(() => uploads()).toEqual([]);
 });
 
 test('a file becomes a volume, and a volume a file', async () => {

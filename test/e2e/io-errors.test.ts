@@ -69,16 +69,16 @@ test('with reflections a guest goes on while the disk fails; without, as soon as
 
   const since = performance.now();
   await disk.setFaults({ errors: ['write', 'flush'] });
-  await safe.counted('vda', 10, 30_000);
-  const goesOn = await silver.show('n1');
-  expect([goesOn.servesFor, members(goesOn)]).toEqual(['n1', expect.not.arrayContaining(['n1'])]);
-  expect(safe.longestCountGap('vda', since)).toBeLessThan(10);
-  expect(await told(silver, 'volume.handed-over')).toHaveLength(1);
+  await safe.counted('vda', 10);
+  const goesOn = await silver.waitFor(({ servesFor }) => servesFor === 'n1', 60_000, 'n1');
+  expect(members(goesOn)).not.toContain('n1');
+  expect(safe.longestCountGap('vda', since)).toBeLessThan(20);
+  await expect.poll(() => told(silver, 'volume.handed-over')).toHaveLength(1);
 
   await expect
-    .poll(() => state(bare), { timeout: 10_000 })
+    .poll(() => state(bare), { timeout: 60_000 })
     .toMatch(/^paused \((I\/O error|unknown)\)$/);
-  await expect.poll(() => told(bronze, 'vm.stopped'), { timeout: 10_000 }).toHaveLength(1);
+  await expect.poll(() => told(bronze, 'vm.stopped'), { timeout: 60_000 }).toHaveLength(1);
   const before = bare.count('vda');
 
   // The next daemon finds it by itself, and leaves alone what somebody else has paused.
@@ -86,8 +86,8 @@ test('with reflections a guest goes on while the disk fails; without, as soon as
   await libvirt.virsh.run(['suspend', '--domain', safe.name]);
   await disk.setFaults({});
   await cluster.node('n1').start();
-  await bare.counted('vda', 10, 30_000);
-  await expect.poll(() => told(bronze, 'vm.resumed'), { timeout: 10_000 }).toHaveLength(1);
+  await bare.counted('vda', 10);
+  await expect.poll(() => told(bronze, 'vm.resumed'), { timeout: 60_000 }).toHaveLength(1);
   expect(bare.count('vda')).toBeGreaterThan(before);
   expect(await state(safe)).toBe('paused (user)');
   await libvirt.virsh.run(['resume', '--domain', safe.name]);
@@ -99,7 +99,7 @@ test('with reflections a guest goes on while the disk fails; without, as soon as
   await safe.destroy(libvirt);
   await silver.detach('n1');
   // The detach waits for the guest's session on n3, not for the head that has nobody left.
-  const left = await silver.waitFor(({ head }) => head === null, 10_000, 'n1');
+  const left = await silver.waitFor(({ head }) => head === null, 60_000, 'n1');
   expect(left).toMatchObject({ attachments: [], servesFor: null });
   await silver.expectIdenticalCopies();
 });

@@ -47,7 +47,7 @@ async function expectNoAnswer(from: LabNode, to: LabNode): Promise<void> {
 async function greet(node: LabNode): Promise<ChildProcess> {
   const child = inHost(node, process.execPath, '-e', greeter);
   await expect
-    .poll(() => visit(node, node, 2_000).catch(() => ''), { timeout: 20_000 })
+    .poll(() => visit(node, node, 2_000).catch(() => ''), { timeout: 60_000 })
     .toBe('hello\n');
   return child;
 }

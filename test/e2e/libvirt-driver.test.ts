@@ -57,7 +57,7 @@ const diskInfo = { dev: 'vda', bus: 'virtio', type: 'disk' };
 async function as(groupName: string, command: string[]): Promise<{ stdout: string }> {
   const [, , gid = ''] = (await run('getent', ['group', groupName])).stdout.split(':');
   const ids = ['--reuid', 'nobody', '--regid', gid, '--clear-groups'];
-  return await run('setpriv', [...ids, '--', ...command], { cwd: '/', timeout: 20_000 });
+  return await run('setpriv', [...ids, '--', ...command], { cwd: '/', timeout: 60_000 });
 }
 
 test('the group may use an attachment, and nothing else of the node; others may not', async () => {

@@ -56,7 +56,7 @@ export async function writesOn({ guest, volumes }: Moving, more = 5): Promise<vo
 export async function onlyOn({ volumes }: Moving, node: string, via = node): Promise<void> {
   const isThere = ({ attachments, head }: VolumeState) =>
     attachments.map((a) => a.host).join() === node && head === node;
-  await Promise.all(volumes.map((volume) => volume.waitFor(isThere, 20_000, via)));
+  await Promise.all(volumes.map((volume) => volume.waitFor(isThere, 60_000, via)));
 }
 
 /** Reads everything back that the guest ever reported; it must not run any more. */

@@ -42,13 +42,13 @@ async function guest(policy: 'Silver' | 'Gold' | 'Bronze', host = 'n1'): Promise
 
 async function writesOn(written: readonly Piece[], more = 20): Promise<void> {
   const wanted = Math.min(written.length + more, blocks.length);
-  await expect.poll(() => written.length, { timeout: 20_000 }).toBeGreaterThanOrEqual(wanted);
+  await expect.poll(() => written.length, { timeout: 60_000 }).toBeGreaterThanOrEqual(wanted);
 }
 
 async function expectStatus(status: string, nodes = names): Promise<void> {
   for (const name of nodes) {
     const health = async () => cluster.node(name).api.call('GET', '/v1/health');
-    await expect.poll(health, { timeout: 20_000 }).toMatchObject({ status });
+    await expect.poll(health, { timeout: 60_000 }).toMatchObject({ status });
   }
 }
 
@@ -191,7 +191,7 @@ test('etcd is set back to before an eviction: the newer records of the pools win
       (await api.request('GET', `/v1/volumes/${gone.id}`)).status,
       existsSync(join(poolDirectory, 'records', gone.id)),
     ];
-    await expect.poll(left, { timeout: 20_000 }).toEqual([404, false]);
+    await expect.poll(left, { timeout: 60_000 }).toEqual([404, false]);
   }
   await writesOn(written);
   const before = await volume.mended();

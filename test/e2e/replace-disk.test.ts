@@ -23,7 +23,7 @@ function holders({ report }: VolumeState): string[][] {
 
 /** What an operator does with a new disk: nothing of the old one is left. */
 async function newDisk(): Promise<void> {
-  await expect.poll(async () => (await shown()).up, { timeout: 20_000 }).toBe(false);
+  await expect.poll(async () => (await shown()).up, { timeout: 60_000 }).toBe(false);
   const removed = await node('remove', 'n2', '--yes');
   expect(removed, removed.stderr).toMatchObject({ status: 0, stdout: 'Node n2 is removed.\n' });
   const { poolDirectory, configFile } = n2();
@@ -46,12 +46,12 @@ test('a disk that works is exchanged with no copy missing at any time, without a
   expect(drained, drained.stderr + drained.stdout).toMatchObject({ status: 0 });
   const full = (v: VolumeState) =>
     holders(v).every((at) => at.filter((name) => name !== 'n2').length === 2);
-  await volume.waitFor(full, 30_000, 'n1');
+  await volume.waitFor(full, 60_000, 'n1');
   await n2().stopDaemon();
   await newDisk();
-  await volume.waitFor((v) => v.state === 'healthy' && full(v), 5_000, 'n1');
+  await volume.waitFor((v) => v.state === 'healthy' && full(v), 60_000, 'n1');
   await n2().start();
-  await expect.poll(async () => (await shown()).up, { timeout: 20_000 }).toBe(true);
+  await expect.poll(async () => (await shown()).up, { timeout: 60_000 }).toBe(true);
   const now = await shown();
   expect(now.pool).not.toBe(before);
   expect(now.drain).toBeNull();
@@ -92,7 +92,7 @@ test('a disk that is lost is replaced, and what it held comes back to the new on
   await n2().boot();
   const back = (v: VolumeState) =>
     v.state === 'healthy' && holders(v).every((at) => at.includes('n2') && at.length === 3);
-  await volume.waitFor(back, 40_000, 'n1');
+  await volume.waitFor(back, 60_000, 'n1');
   for (const n of [1, 2]) await io.read(block(n));
   io.kill();
   await volume.detach('n1');

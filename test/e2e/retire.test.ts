@@ -26,7 +26,7 @@ async function lose(name: string, via: string): Promise<void> {
   await cluster.node(name).powerCut({ silent: true });
   const up = async () =>
     (await cluster.node(via).api.call<{ up: boolean }>('GET', `/v1/nodes/${name}`)).up;
-  await expect.poll(up, { timeout: 20_000 }).toBe(false);
+  await expect.poll(up, { timeout: 60_000 }).toBe(false);
 }
 
 /** Copies of all layers, as `EPOCH NODE`. */
@@ -50,7 +50,7 @@ test('a node without a last copy goes; its copies are made anew, tombstones wait
   await io.write(block(1));
   await volume.seal('n1');
   await io.write(block(2));
-  const gone = members(await volume.show('n1'))[2] ?? '';
+  const gone = members(await volume.withMembers(3, 'n1'))[2] ?? '';
   const dead = await cluster.createVolume('Gold');
   const deadIo = cluster.qemuIo(await dead.attach(gone));
   await deadIo.write(block(1));
@@ -63,13 +63,14 @@ test('a node without a last copy goes; its copies are made anew, tombstones wait
   expect(done, done.stderr).toMatchObject({ status: 0, stdout: `Node ${gone} is removed.\n` });
   expect(done.stderr).toContain(`Volumes with anything there: `);
   expect(await nodeNames('n1')).not.toContain(gone);
-  expect(await copies(volume, 'n1')).not.toContain(expect.stringContaining(` ${gone}`));
+  const there = (await copies(volume, 'n1')).filter((copy) => copy.endsWith(` ${gone}`));
+  expect(there).toEqual([]);
   const state = await volume.mended('n1');
   expect(state.report.layers.every((layer) => layer.copies.length === 3)).toBe(true);
   await cluster.node('n1').api.call('DELETE', `/v1/volumes/${dead.name}`);
   const status = async () =>
     (await cluster.node('n1').api.request('GET', `/v1/volumes/${dead.id}`)).status;
-  await expect.poll(status, { timeout: 20_000 }).toBe(404);
+  await expect.poll(status, { timeout: 60_000 }).toBe(404);
   const checked = await hscli(cluster.node('n1'), 'cluster', 'fsck');
   expect(checked, checked.stdout).toMatchObject({ status: 0 });
   const again = await remove('n1', gone, '--yes');
@@ -92,7 +93,7 @@ test('a node without a last copy goes; its copies are made anew, tombstones wait
   const made = await hyperscaled(node, ['init-pool', '--config', node.configFile]);
   expect(made.status).toBe(0);
   await node.start();
-  expect(await nodeNames('n1')).toContain(gone);
+  await expect.poll(() => nodeNames('n1')).toContain(gone);
   await io.write(block(3));
   await io.read(block(1));
   io.kill();
@@ -135,7 +136,7 @@ test('a node with data that is nowhere else goes only with its loss accepted', a
   await cluster.node('n1').api.call('DELETE', `/v1/volumes/${single.name}`);
   const status = async () =>
     (await cluster.node('n1').api.request('GET', `/v1/volumes/${single.id}`)).status;
-  await expect.poll(status, { timeout: 20_000 }).toBe(404);
+  await expect.poll(status, { timeout: 60_000 }).toBe(404);
 });
 
 test('a daemon that learns that its pool was taken out ends all that it serves', async () => {
@@ -145,14 +146,14 @@ test('a daemon that learns that its pool was taken out ends all that it serves',
   await cluster.lab.network.cut('n3');
   const up = async () =>
     (await cluster.node('n1').api.call<{ up: boolean }>('GET', '/v1/nodes/n3')).up;
-  await expect.poll(up, { timeout: 20_000 }).toBe(false);
+  await expect.poll(up, { timeout: 60_000 }).toBe(false);
   const done = await remove('n1', 'n3', '--yes', '--accept-data-loss');
   expect(done, done.stderr).toMatchObject({ status: 0 });
   // Its guest lives on: nobody could tell the head, which alone has the volume.
   expect(cluster.node('n3').pids('head')).toHaveLength(1);
   await cluster.lab.network.heal('n3');
-  await expect.poll(() => cluster.node('n3').pids('head'), { timeout: 20_000 }).toEqual([]);
-  await expect.poll(() => cluster.node('n3').running, { timeout: 20_000 }).toBe(false);
+  await expect.poll(() => cluster.node('n3').pids('head'), { timeout: 60_000 }).toEqual([]);
+  await expect.poll(() => cluster.node('n3').running, { timeout: 60_000 }).toBe(false);
   expect(cluster.node('n3').logTail(60)).toContain('was taken out of the cluster');
   io.kill();
 });

@@ -45,7 +45,7 @@ test('a volume that is snapshotted all the time keeps a chain of bounded length'
     // At the bound it is refused, and goes on when merges have made room.
     await expect
       .poll(async () => (await n1().request('POST', path, { name: `s${i}` })).status, {
-        timeout: 30_000,
+        timeout: 60_000,
       })
       .toBe(201);
     if (i >= kept) await n1().call('DELETE', `${path}/s${i - kept}`);
@@ -56,7 +56,7 @@ test('a volume that is snapshotted all the time keeps a chain of bounded length'
   expect(snapshots).toBe(kept);
   expect(longest).toBeLessThanOrEqual(maxLayersForSeal);
   const settled = kept + policy.maxLayers;
-  await volume.waitFor((v) => sealed(v) <= settled, 30_000, 'n1');
+  await volume.waitFor((v) => sealed(v) <= settled, 60_000, 'n1');
   for (let i = 0; i < 8; i += 1) {
     const last = Math.floor((rounds - 1 - i) / 8) * 8 + i;
     await io.read({ offset: i * 65_536, length: 65_536, byte: 1 + (last % 250) });

@@ -10,7 +10,13 @@ import type { SnapshotAnswer } from '../../src/api/snapshot-schemas.ts';
 import { mib, sharedCluster } from './fixture.ts';
 import { expectPieces, type Piece } from './fixture-io.ts';
 import { hscli, run } from './fixture-run.ts';
-import { type Endpoint, type Problem, TestVolume, type VolumeState } from './fixture-volume.ts';
+import {
+  type Endpoint,
+  members,
+  type Problem,
+  TestVolume,
+  type VolumeState,
+} from './fixture-volume.ts';
 
 type Listed = { snapshots: SnapshotAnswer[] };
 
@@ -70,10 +76,10 @@ function filesOf(id: string): string[] {
 async function nothingLeft(...ids: string[]): Promise<void> {
   await expect
     .poll(async () => (await all()).filter((v) => ids.includes(v.id)).map((v) => v.name), {
-      timeout: 30_000,
+      timeout: 60_000,
     })
     .toEqual([]);
-  await expect.poll(() => ids.flatMap(filesOf), { timeout: 10_000 }).toEqual([]);
+  await expect.poll(() => ids.flatMap(filesOf), { timeout: 60_000 }).toEqual([]);
 }
 
 async function refusal(
@@ -100,8 +106,8 @@ test('a clone shows what was written before the snapshot, beside the original un
   await write(endpoint, pieces(1));
   let near: TestVolume | undefined;
   let far: TestVolume | undefined;
-  const holder = (await volume.show('n1')).report.layers[0]?.copies.map((c) => c.node) ?? [];
-  const empty = nodes.find((node) => !holder.includes(node)) ?? '';
+  const holders = members(await volume.withMembers(2, 'n1'));
+  const empty = nodes.find((node) => !holders.includes(node)) ?? '';
   const fio = await cluster.underFio(consumer, async () => {
     await snapshot(volume, 's1', 'n2');
     await write(endpoint, pieces(2, 8));
@@ -123,7 +129,7 @@ test('a clone shows what was written before the snapshot, beside the original un
   await far?.waitFor(
     (state) =>
       sealed(state).every((l) => l.copies.some((c) => c.node === empty && c.state === 'clean')),
-    30_000,
+    60_000,
   );
   await consumer.kill();
   await volume.detach('n1');
@@ -155,7 +161,7 @@ test('a snapshot deleted between others gives its space back; a revert makes wha
     const { snapshots } = (await api.call('GET', `${path}/snapshots`)) as Listed;
     return snapshots.reduce((sum, { bytes }) => sum + (bytes ?? Number.NaN), 0);
   };
-  await expect.poll(held, { timeout: 20_000 }).toBeGreaterThan(24 * mib);
+  await expect.poll(held, { timeout: 60_000 }).toBeGreaterThan(24 * mib);
   const before = await held();
 
   await api.call('PATCH', `${path}/snapshots/b`, { protected: true });
@@ -163,14 +169,14 @@ test('a snapshot deleted between others gives its space back; a revert makes wha
   expect(await refusal(gone)).toMatchObject({ code: 'not-allowed' });
   await api.call('PATCH', `${path}/snapshots/b`, { protected: false });
   await api.call('DELETE', `${path}/snapshots/b`);
-  await expect.poll(held, { timeout: 30_000 }).toBeLessThan(before - 7 * mib);
+  await expect.poll(held, { timeout: 60_000 }).toBeLessThan(before - 7 * mib);
   // Its files go when the head has let go of them.
   const stray = async (): Promise<string[]> => {
     const { report } = await volume.show('n1');
     const known = report.layers.map(({ epoch, id }) => `${epoch}-${id}.qcow2`);
     return volume.files('n1').filter((file) => !known.includes(file));
   };
-  await expect.poll(stray, { timeout: 20_000 }).toEqual([]);
+  await expect.poll(stray, { timeout: 60_000 }).toEqual([]);
   const ofA = await clone({ volume: volume.name, snapshot: 'a' }, 'of-a');
   const ofC = await clone({ volume: volume.name, snapshot: 'c' }, 'of-c', { via: 'n2' });
   await expectPieces((await ofA.attach('n2')).uri, pieces(1, 64));
@@ -225,7 +231,8 @@ test('one of two callers gets a name; what cannot be is refused and changes noth
   });
   const again = await hscli(n1, 'volume', 'clone', `${volume.name}@same`, 'twin');
   expect(again).toMatchObject({ status: 5, stdout: '' });
-  const shown = await volume.show('n1');
+  // n2 may have made it.
+  const shown = await volume.waitFor(({ clones }) => clones.includes('twin'), 60_000, 'n1');
   expect(shown.snapshotList.map((s) => s.name)).toEqual(['same']);
   expect(shown.clones).toEqual(['twin']);
   await volume.detach('n1');
@@ -345,7 +352,7 @@ test('a clone outlives the node that had the only copy, once it is read elsewher
   const io = cluster.qemuIo(await used.attach('n2'));
   await used.waitFor(
     (s) => sealed(s).every((l) => l.copies.some((c) => c.node === 'n2' && c.state === 'clean')),
-    30_000,
+    60_000,
   );
   // Its own head lets go of n1 as well.
   await expect
@@ -356,7 +363,7 @@ test('a clone outlives the node that had the only copy, once it is read elsewher
   await io.write({ offset: 0, length: 4096, byte: 9 });
   io.kill();
   await expect
-    .poll(async () => (await unused.show('n2')).state, { timeout: 20_000 })
+    .poll(async () => (await unused.show('n2')).state, { timeout: 60_000 })
     .toBe('healthy');
   await cluster.node('n1').start();
 });

@@ -21,8 +21,8 @@ const pieces: Piece[] = [1, 2, 3].map((n) => ({ offset: (8 + 8 * n) * mib, lengt
 type Made = { volume: TestVolume; endpoint: Endpoint; layer: Layer; holders: string[] };
 
 /** A volume that n1 serves, with the pieces in a sealed layer that n1 and another node hold. */
-async function sealedVolume(): Promise<Made> {
-  const volume = await cluster.createVolume('Silver');
+async function sealedVolume(policy: 'Silver' | 'Gold' = 'Silver'): Promise<Made> {
+  const volume = await cluster.createVolume(policy);
   const endpoint = await volume.attach('n1');
   const io = cluster.qemuIo(endpoint);
   for (const piece of pieces) await io.write(piece);
@@ -63,15 +63,16 @@ test('copies that are equal are said to be, the open layer is named as not compa
   const { status, answer } = await verify('n3', volume.name);
   expect(status).toBe(0);
   expect(answer.result).toBe('equal');
-  expect(answer.layers.map((l) => [l.state, l.against, l.copies.map((c) => c.result)])).toEqual([
-    ['sealed', 'record', ['equal', 'equal']],
-    ['open', 'nothing', ['open', 'open']],
-  ]);
+  const layers = answer.layers.map((l) => [l.state, l.against, ...l.copies.map((c) => c.result)]);
+  expect(layers.pop()).toEqual(['open', 'nothing', 'open', 'open']);
+  expect(layers.length).toBeGreaterThan(0);
+  for (const layer of layers) expect(layer).toEqual(['sealed', 'record', 'equal', 'equal']);
   const text = (await hscli(cluster.node('n3'), 'volume', 'verify', volume.name)).stdout;
   expect(text).toContain('open: not compared');
   const sealed = await verify('n3', volume.name, '--seal');
   expect(sealed.status).toBe(0);
-  expect(sealed.answer.layers.map((l) => l.state)).toEqual(['sealed', 'sealed', 'open']);
+  const states = sealed.answer.layers.map((l) => l.state);
+  expect(states.slice(-3)).toEqual(['sealed', 'sealed', 'open']);
 });
 
 test('exactly the damaged chunk of a reflection is found, and mended under a consumer', async () => {
@@ -152,8 +153,7 @@ test('what is right nowhere is told, with its place; nothing is deleted, the res
   const { offset } = chunkAt(place);
   expect(answer.findings.map((f) => f.what).join('\n')).toContain(`no node has ${mib} bytes`);
   expect(answer.findings.map((f) => f.what).join('\n')).toContain(`${offset}–`);
-  const { report } = await volume.show('n1');
-  expect(report.state).toBe('unavailable');
+  const { report } = await volume.waitFor((v) => v.report.state === 'unavailable', 60_000, 'n1');
   expect(report.findings.map((f) => f.what).join('\n')).toContain('damaged');
   expect(files.every((file) => existsSync(file))).toBe(true);
   // A disk that was only read wrong: the next verification takes the finding back.
@@ -179,12 +179,13 @@ test('a file that is gone and one that was cut are made anew', async () => {
 });
 
 test('a node that is down is told as not checked', async () => {
-  const { volume, holders } = await sealedVolume();
+  // Every node has a copy, so that none is made anew in place of this one.
+  const { volume, holders } = await sealedVolume('Gold');
   const node = other(holders);
   await cluster.node(node).stopDaemon();
   await volume.waitFor(
     ({ report }) => report.layers[0]?.copies.find((c) => c.node === node)?.up === false,
-    30_000,
+    60_000,
     'n1',
   );
   const { status, answer, stderr } = await verify('n1', volume.name);
@@ -240,7 +241,7 @@ test('a merge does not take damage over: it waits until its layers are mended', 
     const events = await cluster.events('n1', volume);
     return events.find((e) => e.type === 'layer.damaged')?.text;
   };
-  await expect.poll(found, { timeout: 30_000 }).toContain('found by a merge');
+  await expect.poll(found, { timeout: 60_000 }).toContain('found by a merge');
   // Of the layers that there are then, others may be merged instead.
   await volume.waitFor(
     ({ policy, report }) =>

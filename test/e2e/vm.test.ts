@@ -21,7 +21,7 @@ async function attach(node: string, vm: string, volume: TestVolume, more: object
 }
 
 async function detach(node: string, vm: string, volume: TestVolume) {
-  const path = `/v1/vms/${vm}/disks/${volume.name}?guestSeconds=20`;
+  const path = `/v1/vms/${vm}/disks/${volume.name}?guestSeconds=60`;
   return shared.node(node).api.call<VmDiskAnswer>('DELETE', path);
 }
 
@@ -119,7 +119,8 @@ describe('a running guest', () => {
     const lost = race.find((end) => end.status === 'rejected');
     expect(errorText(lost?.reason)).toContain('in-use');
     expect(race.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
-    expect(await hosts(volume)).toHaveLength(1);
+    // n2 may have got it, and the one that lost takes nothing with it.
+    await expect.poll(() => hosts(volume)).toHaveLength(1);
   });
 
   test('that does not let go keeps the disk, and everything stays as it was', async () => {

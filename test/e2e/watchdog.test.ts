@@ -23,7 +23,7 @@ describe('reads of a head that may be superseded', () => {
     expect(cluster.node('n1').pids('head')).toHaveLength(1);
     await cluster.lab.network.cut('n1', 'silent');
     // 4.5 s until the lease counts no more, and a look and a question on a busy machine.
-    expect(await headGone('n1', 12_000)).toBe(true);
+    expect(await headGone('n1', 20_000)).toBe(true);
     const log = readFileSync(join(cluster.node('n1').directory, 'log', 'watchdog.log'), 'utf8');
     expect(log).toContain('is killed');
     await cluster.lab.network.heal('n1');

@@ -14,7 +14,7 @@ export const recoverWithinMs = 60_000;
 /** Machines work for so long before the schedule starts. */
 const warmUpMs = 1_000;
 /** So long a fault looks for what it is to strike, and so often. */
-const findWithinMs = 10_000;
+const findWithinMs = 30_000;
 const findEveryMs = 100;
 /** Longest description of one violation. */
 const longestText = 4_000;
