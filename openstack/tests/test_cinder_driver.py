@@ -1,5 +1,6 @@
 """What the driver says to hscli, and which of Cinder's errors an error of hscli becomes."""
 
+import inspect
 import unittest
 
 from cinder import exception
@@ -9,10 +10,28 @@ from cinder.interface import volume_group_driver
 from cinder.interface import volume_manageable_driver
 from cinder.interface import volume_snapshot_revert
 from cinder.interface import volume_snapshotmanagement_driver
+from cinder.volume import driver
 
 from hyperscale_openstack.cinder import HyperScaleDriver
 from tests.cinder_support import (Failure, FakeHscli, GIB, SNAPSHOT, VOLUME, VOLUME_ID, new_driver,
                            new_snapshot, new_volume, shown, volume_type)
+
+
+def can_be_called_as(mine, theirs):
+    """Why a method cannot be called with the arguments of another one; nothing when it can.
+
+    What may be left out is given by its name, as Cinder does.
+    """
+    given = [p for p in inspect.signature(theirs).parameters.values()
+             if p.kind is p.POSITIONAL_OR_KEYWORD]
+    needed = [p for p in given if p.default is p.empty]
+    optional = {p.name: None for p in given if p.default is not p.empty}
+    called = inspect.signature(mine)
+    try:
+        called.bind(*needed, **optional)
+    except TypeError as error:
+        return f'{called} is not called as {inspect.signature(theirs)}: {error}'
+    return ''
 
 
 class DriverTest(unittest.TestCase):
@@ -30,7 +49,21 @@ class DriverTest(unittest.TestCase):
                           volume_manageable_driver.VolumeListManageableDriver,
                           volume_snapshotmanagement_driver.VolumeSnapshotManagementDriver):
             self.assertTrue(issubclass(HyperScaleDriver, interface), interface)
+            for name, theirs in inspect.getmembers(interface, inspect.isfunction):
+                if name.startswith('_') or isinstance(getattr(HyperScaleDriver, name), property):
+                    continue
+                with self.subTest(interface=interface.__name__, method=name):
+                    self.assertEqual(can_be_called_as(getattr(HyperScaleDriver, name), theirs), '')
         self.assertTrue(HyperScaleDriver.SUPPORTS_ACTIVE_ACTIVE)
+
+    def test_what_it_overrides_can_be_called_as_before(self):
+        base = driver.VolumeDriver
+        for name, mine in inspect.getmembers(HyperScaleDriver, inspect.isfunction):
+            theirs = getattr(base, name, None)
+            if theirs is None or mine is theirs or name == '__init__':
+                continue
+            with self.subTest(method=name):
+                self.assertEqual(can_be_called_as(mine, theirs), '')
 
     def test_a_volume_gets_the_policy_of_the_backend(self):
         self.driver.create_volume(new_volume(size=3))
@@ -193,6 +226,9 @@ class DriverTest(unittest.TestCase):
         self.driver.terminate_connection(new_volume(), None, force=True)
         self.assertEqual(self.said(), [f'volume detach {VOLUME} --node n1',
                                        f'volume detach {VOLUME} --node n2'])
+        self.hscli.calls.clear()
+        self.driver.terminate_connection(new_volume(), {}, force=True)
+        self.assertEqual(len(self.said()), 2)
         self.hscli.answers['volume show'] = Failure('not-found')
         self.driver.terminate_connection(new_volume(), None)
 

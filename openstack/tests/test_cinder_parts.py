@@ -49,7 +49,27 @@ class ImagesTest(PartsTest):
         create = f'volume create {VOLUME} --image {IMAGE} --size 1G --policy Silver'
         self.assertEqual(self.said(), [
             create, f'image import /tmp/fetched --name {IMAGE} --format qcow2 --policy Silver',
-            create, create])
+            create, f'image prune --name glance-* --max-count 100 --keep {IMAGE} --yes', create])
+
+    def test_the_cache_is_kept_small_when_it_has_grown(self):
+        self.hscli.answers['image show'] = Failure('not-found')
+        for settings, bounds in (({'count': 5, 'gb': 70}, '--max-count 5 --max-size 70G'),
+                                 ({'count': 0, 'gb': 70}, '--max-size 70G'),
+                                 ({'count': 0, 'gb': 0}, None)):
+            self.driver = new_driver(self.hscli, **{
+                f'hyperscale_image_cache_max_{name}': value for name, value in settings.items()})
+            self.hscli.answers['volume create'] = [Failure('not-found'), {}]
+            self.hscli.answers['image prune'] = {'images': [{'name': 'glance-old'}]}
+            self.assertEqual(self.clone(), ({}, True))
+            prunes = [text for text in self.said() if text.startswith('image prune')]
+            self.assertEqual(prunes, [
+                f'image prune --name glance-* {bounds} --keep {IMAGE} --yes'] if bounds else [])
+
+    def test_a_cache_that_cannot_be_made_smaller_fails_no_volume(self):
+        self.hscli.answers['image show'] = Failure('not-found')
+        self.hscli.answers['volume create'] = [Failure('not-found'), {}]
+        self.hscli.answers['image prune'] = Failure('unavailable')
+        self.assertEqual(self.clone(), ({}, True))
 
     def test_the_import_of_another_service_is_waited_for(self):
         self.hscli.answers['volume create'] = [Failure('conflict', 'it is being imported'), {}]

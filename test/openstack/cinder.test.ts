@@ -14,6 +14,8 @@ const steps = [
   'groups',
   'connections',
   'encrypted',
+  'transfer',
+  'deleted_in_every_state',
   'deleted_already',
 ];
 

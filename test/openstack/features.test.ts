@@ -11,10 +11,10 @@ import {
   on,
   os,
   otherHost,
+  powerCut,
+  powerOn,
   run,
-  stack,
   until,
-  untilCompute,
   untilServer,
   untilVolume,
 } from './stack.ts';
@@ -228,13 +228,11 @@ test('volumes are detached and deleted while the host that used them is down', a
   await boot('second', 'root2', '--host', dead);
   await run('server', 'add', 'volume', 'second', 'data');
   await untilWrites('second', ({ disks }) => 'vdb' in disks);
-  await stack('node-kill', dead);
-  undo.push(() => stack('node-up', dead).then(() => untilCompute(dead, 'up')));
-  await untilCompute(dead, 'down');
+  undo.push(() => powerOn(dead));
+  await powerCut(dead);
   await deleteServers('second');
   await untilVolume('data', 'available');
   await untilVolume('root2', 'available');
   await deleteVolumes('data', 'root2');
-  await stack('node-up', dead);
-  await untilCompute(dead, 'up');
+  await powerOn(dead);
 });

@@ -45,7 +45,7 @@ export async function lastBeat(server: string): Promise<Beat | undefined> {
 export async function untilWrites(
   server: string,
   holds: (beat: Beat) => boolean = () => true,
-  seconds = 120,
+  seconds?: number,
 ): Promise<Beat> {
   let first: Beat | undefined;
   return until(

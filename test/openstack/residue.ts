@@ -38,7 +38,7 @@ async function leftovers(): Promise<string[]> {
 }
 
 /** Resolves when no server is left and nothing of any volume's use; says what is left otherwise. */
-export async function nothingLeft(seconds = 60): Promise<void> {
+export async function nothingLeft(seconds = 180): Promise<void> {
   let left: string[] = [];
   try {
     await until(

@@ -10,9 +10,11 @@ const execute = promisify(execFile);
 const program = join(import.meta.dirname, 'stack');
 
 /** Other calls of the client take seconds; those with `--wait` as long as what they wait for. */
-const commandMs = 240_000;
+const commandMs = 600_000;
 
 export const computeHosts = (process.env.HS_STACK_NODES ?? 'c1 c2').split(' ');
+/** A machine with other work is no failure: what takes seconds on an idle one may take minutes. */
+const patientSeconds = 400;
 /** Every look costs the control host a good deal of work. */
 const pollMs = 1_500;
 
@@ -58,7 +60,7 @@ export async function hscli<T = Record<string, unknown>>(
 export async function until<T>(
   what: string,
   look: () => Promise<T | undefined>,
-  seconds = 120,
+  seconds = patientSeconds,
 ): Promise<T> {
   const end = Date.now() + seconds * 1000;
   let last = '';
@@ -86,7 +88,11 @@ export async function server(name: string): Promise<ServerState> {
 }
 
 /** Resolves when a server has a status and nothing is being done with it. Where it is then. */
-export async function untilServer(name: string, status: string, seconds = 180): Promise<string> {
+export async function untilServer(
+  name: string,
+  status: string,
+  seconds = patientSeconds,
+): Promise<string> {
   return until(
     `${name} is not ${status}`,
     async () => {
@@ -100,7 +106,11 @@ export async function untilServer(name: string, status: string, seconds = 180): 
   );
 }
 
-export async function untilVolume(name: string, status: string, seconds = 120): Promise<void> {
+export async function untilVolume(
+  name: string,
+  status: string,
+  seconds = patientSeconds,
+): Promise<void> {
   await until(
     `volume ${name} is not ${status}`,
     async () => {
@@ -156,4 +166,22 @@ export async function untilCompute(host: string, state: 'up' | 'down'): Promise<
     const all = await os<Service[]>('compute', 'service', 'list', '--service', 'nova-compute');
     return all.some((s) => s.Host === host && s.State === state) ? true : undefined;
   });
+}
+
+/** Cuts a host's power, and tells Nova, as what fences hosts does. */
+export async function powerCut(host: string): Promise<void> {
+  await stack('node-kill', host);
+  await run('compute', 'service', 'set', '--down', host, 'nova-compute');
+  await untilCompute(host, 'down');
+}
+
+/** Boots a host whose power was cut; resolves when Nova uses it again. */
+export async function powerOn(host: string): Promise<void> {
+  await stack('node-up', host);
+  // Nova refuses until the host has cleaned up after the servers that were evacuated from it.
+  await until(`Nova does not use ${host} again`, async () => {
+    await run('compute', 'service', 'set', '--up', host, 'nova-compute');
+    return true;
+  });
+  await untilCompute(host, 'up');
 }

@@ -174,7 +174,7 @@ class HyperScaleDriver(Images, Groups, Management, Migration):
 
         :returns: True when something else on that host uses the volume, which then stays attached
         """
-        if connector is None:
+        if not connector:
             with translated(volume=volume.id):
                 for attachment in (self._found(volume.name) or {}).get('attachments', []):
                     self._detach(volume.name, attachment['host'], force=True)

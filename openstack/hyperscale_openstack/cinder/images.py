@@ -52,9 +52,11 @@ class Images(Backend):
             LOG.warning('Image %s is not cached: %s', image_meta['id'], error)
             return {}, False
         try:
-            return {}, self._made_of_cache(volume, image_meta['id'])
+            made = self._made_of_cache(volume, image_meta['id'])
         except HscliError as error:
             raise refused(image_meta, error) from error
+        self._keep_cache_small(image_meta['id'])
+        return {}, made
 
     def _made_of_cache(self, volume: Any, image_id: str) -> bool:
         """One command when the image is there: that is all that most volumes cost.
@@ -88,6 +90,23 @@ class Images(Backend):
                         raise
         # Another service is at it, which has no lock in common with this one.
         self._until_ready(name)
+
+    def _keep_cache_small(self, newest: str) -> None:
+        """After it has grown. Which images go is hscli's to say; volumes of them stay as they are."""
+        count = self._setting('hyperscale_image_cache_max_count')
+        gib = self._setting('hyperscale_image_cache_max_gb')
+        bounds = [*(['--max-count', str(count)] if count else []),
+                  *(['--max-size', f'{gib}G'] if gib else [])]
+        if not bounds:
+            return
+        try:
+            pruned = self._hscli.ask('image', 'prune', '--name', name_in_cache('*'), *bounds,
+                                     '--keep', name_in_cache(newest), '--yes')
+        except HscliError as error:
+            LOG.warning('The cache of images may be larger than it should be: %s', error)
+            return
+        for image in pruned.get('images', []):
+            LOG.info('Image %s was not used for long and left the cache.', image['name'])
 
     def _until_ready(self, name: str) -> None:
         end = time.monotonic() + LONGEST_IMPORT_SECONDS

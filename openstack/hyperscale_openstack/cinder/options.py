@@ -13,6 +13,12 @@ OPTIONS = [
     cfg.BoolOpt('hyperscale_image_cache', default=True,
                 help='Import an image into HyperScale when the first volume is made of it, and '
                      'clone it for all others.'),
+    cfg.IntOpt('hyperscale_image_cache_max_count', default=100, min=0,
+               help='So many images stay in the cache at most; those go first that were not used '
+                    'for the longest time. 0: any number.'),
+    cfg.IntOpt('hyperscale_image_cache_max_gb', default=0, min=0,
+               help='What one copy of each image in the cache takes is together at most so many '
+                    'GiB. 0: as much as there is.'),
     cfg.StrOpt('hyperscale_hscli', default='hscli',
                help='The program hscli on this host.'),
     cfg.StrOpt('hyperscale_socket',

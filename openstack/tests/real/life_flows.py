@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from cloud import HSCLI, check, hscli, name_of, run, write
+import functools
+
+from cinderclient.exceptions import BadRequest
+from cloud import HSCLI, check, gone, hscli, name_of, run, until, write
 from steps import GIB, cinder, cloud, snapshots, step, volumes
 
 @step
@@ -87,6 +90,45 @@ def transfer() -> None:
     cinder.transfers.accept(offer.id, offer.auth_key)
     cloud.when(volumes, volume.id)
     cloud.delete(volumes, volume)
+
+
+@step
+def deleted_in_every_state() -> None:
+    """deleted, or refused, in every state that a volume or a snapshot can be in"""
+    volume = cloud.volume()
+    snapshot = cloud.snapshot(volume)
+    # With a snapshot, or while something is done with it: Cinder refuses, and the volume stays.
+    for refuse in ('snapshot', 'attaching', 'detaching', 'maintenance'):
+        if refuse != 'snapshot':
+            volumes.reset_state(volume, refuse)
+        try:
+            volumes.delete(volume.id)
+            raise AssertionError(f'a volume was deleted that is {refuse}')
+        except BadRequest:
+            pass
+        hscli('volume', 'show', name_of(volume))
+    volumes.reset_state(volume, 'available')
+    for state in ('error', 'error_deleting', 'creating', 'deleting', 'available'):
+        snapshots.reset_state(snapshot, state)
+        snapshots.delete(snapshot, force=state not in ('error', 'available'))
+        until(functools.partial(gone, snapshots, snapshot.id), f'{state}: gone')
+        assert hscli('snapshot', 'list', name_of(volume))['snapshots'] == []
+        snapshot = cloud.snapshot(volume)
+    cloud.delete(snapshots, snapshot)
+    for state in ('error', 'error_deleting', 'error_extending', 'error_restoring', 'creating',
+                  'attaching', 'uploading', 'backing-up', 'maintenance'):
+        volumes.reset_state(volume, state)
+        if state in ('error', 'error_extending', 'error_restoring'):
+            volumes.delete(volume.id)
+        else:
+            volumes.force_delete(volume.id)
+        until(functools.partial(gone, volumes, volume.id), f'{state}: gone')
+        volume = cloud.volume()
+    # With all of its snapshots at once.
+    cloud.snapshot(volume)
+    cloud.snapshot(volume)
+    volumes.delete(volume.id, cascade=True)
+    until(functools.partial(gone, volumes, volume.id), 'cascade: gone')
 
 
 @step

@@ -51,8 +51,10 @@ node_svc() { # libvirtd|hyperscaled|nova-compute
     libvirtd) set -- libvirtd --listen ;;
     hyperscaled) set -- hyperscaled --config "$D/hyperscale/hyperscaled.yaml" ;;
     nova-compute)
-      # The launcher that pyproject.toml installs as hyperscale-nova-compute; see docs/openstack.md.
-      set -- /usr/bin/python3 -m hyperscale_openstack.nova.compute --config-file "$D/etc/nova.conf"
+      # The launcher that pyproject.toml installs as hyperscale-nova-compute (docs/openstack.md), and the
+      # trivial driver's own before it.
+      set -- /usr/bin/python3 -m trivial_compute --config-file "$D/etc/nova.conf" \
+        --log-file "$D/log/nova-compute.log"
       until_ok 60 hscli cluster status >/dev/null 2>&1 ;;
   esac
   PYTHONPATH=$P setsid "$@" </dev/null >>"$D/log/$(basename "$pid" .pid).out" 2>&1 &

@@ -11,7 +11,7 @@ dbs_up(){
     --socket=$BASE/mysql/s.sock --pid-file=$BASE/mysql/pid --skip-name-resolve \
     --innodb-flush-log-at-trx-commit=0 --skip-innodb-doublewrite --performance-schema=0 \
     --innodb-buffer-pool-size=128M --max-connections=600
-  local i; for i in $(seq 60); do [ -S $BASE/mysql/s.sock ] && break; sleep 0.5; done
+  until_ok 30 test -S $BASE/mysql/s.sock
   if [ ! -e $BASE/state/db.users ]; then
     { for d in keystone glance placement neutron cinder nova_api nova_cell0 nova; do
         echo "CREATE DATABASE IF NOT EXISTS $d CHARACTER SET utf8;"; done

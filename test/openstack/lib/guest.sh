@@ -14,6 +14,8 @@ exec >/dev/ttyS0 2>&1
 echo "GUEST-READY"
 id=$(cut -c1-8 /proc/sys/kernel/random/boot_id)
 now() { cut -d' ' -f1 /proc/uptime; }
+# Nothing is wrong with a disk that is being taken away.
+complain() { sleep 1; [ ! -e /sys/block/$1 ] || echo "BAD $*"; }
 i=0; last=; seen=; longest=0
 # At 512 MiB of every disk of 1 GiB and more: a line of 512 bytes, flushed, read back from the disk.
 while :; do
@@ -21,18 +23,21 @@ while :; do
   [ "$disks" = "$last" ] || { echo "DISKS$disks"; last=$disks; }
   for entry in $disks; do
     d=${entry%%:*}; [ ${entry##*:} -ge 2097152 ] || continue
+    # A node of our own: writing to one of /dev that has just gone would make a file of its name.
+    node=/tmp/$d; rm -f $node; numbers=$(cat /sys/block/$d/dev) || continue
+    mknod $node b ${numbers%:*} ${numbers#*:}
     case " $seen " in *" $d "*) ;; *)
       # A disk that is there for the first time: what another guest left on it.
-      echo "FOUND $d $(dd if=/dev/$d bs=512 skip=1048576 count=1 2>/dev/null | tr -d '\000')"
+      echo "FOUND $d $(dd if=$node bs=512 skip=1048576 count=1 2>/dev/null | tr -d '\000')"
       seen="$seen $d";; esac
     before=$(now)
-    echo "count $i boot $id" | dd of=/dev/$d bs=512 seek=1048576 count=1 conv=sync,fsync,notrunc 2>/tmp/e ||
-      echo "BAD $d write $i: $(tail -1 /tmp/e)"
+    echo "count $i boot $id" | dd of=$node bs=512 seek=1048576 count=1 conv=sync,fsync,notrunc 2>/tmp/e ||
+      complain $d "write $i: $(tail -1 /tmp/e)"
     echo 1 >/proc/sys/vm/drop_caches
     read -r got <<E
-$(dd if=/dev/$d bs=512 skip=1048576 count=1 2>/dev/null | tr -d '\000')
+$(dd if=$node bs=512 skip=1048576 count=1 2>/dev/null | tr -d '\000')
 E
-    [ "$got" = "count $i boot $id" ] || echo "BAD $d read $i: $got"
+    [ "$got" = "count $i boot $id" ] || complain $d "read $i: $got"
     longest=$(echo "$before $(now) $longest" | awk '{ t = $2 - $1; print (t > $3 ? t : $3) }')
   done
   # A disk that went and comes again is another one.

@@ -8,7 +8,7 @@ PKGS="keystone glance-api placement-api nova-api nova-conductor nova-scheduler n
  rabbitmq-server mariadb-server etcd-server python3-openstackclient python3-osc-placement
  libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils uwsgi uwsgi-plugin-python3
  python3-pymysql python3-tempest busybox-static linux-image-cloud-amd64 cpio sudo iproute2
- openssh-server openssh-client syslinux syslinux-common mtools dosfstools cryptsetup-bin"
+ openssh-server openssh-client syslinux syslinux-common mtools dosfstools cryptsetup-bin genisoimage"
 
 packages() {
   local missing="" p mine=0

@@ -5,6 +5,7 @@
 BASE=${HS_STACK_DIR:-${TMPDIR:-/tmp}/hs-stack}
 # The repository with the driver and the daemon under test.
 REPOSITORY=${HS_STACK_REPOSITORY:-$(dirname -- "$(dirname -- "$(dirname -- "$SELF")")")}
+HERE=$(dirname -- "$SELF")
 # Compute hosts: c1, c2, ... Each has its own network, mount, pid and uts namespace.
 NODES=${HS_STACK_NODES:-"c1 c2"}
 # First part of the names of the network namespaces.
@@ -15,6 +16,9 @@ CTL=$NET.1
 # Of every user, service and database here.
 PW=stack
 
+# A busy machine is no failure: waits end after so many times what an idle one may take.
+PATIENCE=${HS_STACK_PATIENCE:-4}
+
 E=$BASE/etc R=$BASE/run L=$BASE/log
 # Out-of-tree Python of the services: ours, and the trivial driver to compare with.
 P=$REPOSITORY/openstack:$REPOSITORY/openstack/trivial_driver
@@ -24,9 +28,9 @@ node_ip() { echo "$NET.1${1#c}"; } # c1 -> .11
 alive() { [ -s "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null; }
 say() { echo "[$(date +%T)] $*"; }
 
-# Until COMMAND succeeds, at most SECONDS.
+# Until COMMAND succeeds, at most SECONDS, which are those of an idle machine.
 until_ok() { # SECONDS COMMAND...
-  local end=$((SECONDS + $1))
+  local end=$((SECONDS + $1 * PATIENCE))
   shift
   until "$@"; do
     [ $SECONDS -lt $end ] || return 1
