@@ -99,6 +99,8 @@ function obey(world: World, node: WorldNode, duty: Duty): void {
     case 'stop-gateway':
       node.gateways.delete(duty.session);
       return;
+    case 'stand-in':
+      throw new Error('every node here has a pool');
     case 'open':
       world.change((v) => prepareOpen(v, node.name, next()));
       return;
