@@ -65,7 +65,7 @@ export type Duty =
   | { kind: 'set-limits'; limits: Limits }
   | { kind: 'sync-sessions'; add: string[]; remove: string[] }
   | { kind: 'start-proxy'; headNode: NodeName; session: string; epoch: number }
-  | { kind: 'begin-fencing'; writer: NodeName; revoke: NodeName[] }
+  | { kind: 'begin-fencing'; writer: NodeName; epoch: number; revoke: NodeName[] }
   | { kind: 'complete-fencing' }
   | { kind: 'drop-attachment'; host: NodeName };
 
@@ -135,7 +135,7 @@ function phaseDuty(situation: Situation): Duty | null {
     case 'fencing': {
       if (tail.taker === self.node) return { kind: 'complete-fencing' };
       if (!local.leasesKnown || isUp(situation, tail.taker) || !mayTakeOver(situation)) return null;
-      return { kind: 'begin-fencing', writer: tail.unsealed.writer, revoke: [] };
+      return beginFencing(volume, tail.unsealed.writer, []);
     }
   }
 }
@@ -154,7 +154,7 @@ function openingDuty(
     if (closing === null) {
       if (mine === undefined || bootChanged) return { kind: 'abandon-opening', layer: next.id };
     } else if (bootChanged) {
-      return { kind: 'begin-fencing', writer: self.node, revoke: [] };
+      return beginFencing(volume, self.node, []);
     }
     const to = taker(situation, closing);
     return to === undefined ? { kind: 'complete-roll' } : { kind: 'hand-over', to };
@@ -165,7 +165,7 @@ function openingDuty(
     return may ? { kind: 'abandon-opening', layer: next.id } : null;
   }
   return mayTakeOver(situation)
-    ? { kind: 'begin-fencing', writer: next.writer, revoke: deadConsumers(situation, next.writer) }
+    ? beginFencing(volume, next.writer, deadConsumers(situation, next.writer))
     : null;
 }
 
@@ -173,7 +173,7 @@ function writerDuty(situation: Situation, layer: UnsealedLayer): Duty | null {
   const { volume, self, local } = situation;
   const mine = attachmentOn(volume, self.node);
   if (layer.members[0]?.boot !== self.boot) {
-    return { kind: 'begin-fencing', writer: self.node, revoke: [] };
+    return beginFencing(volume, self.node, []);
   }
   const { head } = local;
   const to = taker(situation, layer);
@@ -327,8 +327,11 @@ function consumerDuty(situation: Situation, layer: UnsealedLayer): Duty | null {
       : null;
   }
   if (!local.leasesKnown || !mayTakeOver(situation)) return null;
-  const revoke = deadConsumers(situation, layer.writer);
-  return { kind: 'begin-fencing', writer: layer.writer, revoke };
+  return beginFencing(volume, layer.writer, deadConsumers(situation, layer.writer));
+}
+
+function beginFencing({ epoch }: Volume, writer: NodeName, revoke: NodeName[]): Duty {
+  return { kind: 'begin-fencing', writer, epoch, revoke };
 }
 
 /**

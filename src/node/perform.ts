@@ -1,5 +1,5 @@
 import { detach } from '../volume/attach.ts';
-import { beginFencing } from '../volume/fence.ts';
+import { takeOverEpoch } from '../volume/fence.ts';
 import { limitsText } from '../volume/limits-text.ts';
 import { unsealedLayer } from '../volume/queries.ts';
 import { abandonOpening, close } from '../volume/roll.ts';
@@ -86,9 +86,9 @@ export async function performDuty(worker: VolumeWorker, duty: Duty): Promise<voi
     case 'start-proxy':
       return startProxy(worker, duty);
     case 'begin-fencing': {
-      const gone = duty.writer === self.node || (await hasRebooted(worker, duty.writer));
+      const gone = duty.writer === self.node || (await hasRebooted(worker, duty));
       await worker.change(
-        (v) => beginFencing(v, self.node, duty.revoke),
+        (v) => takeOverEpoch(v, self.node, duty),
         gone ? {} : { leaseGone: duty.writer },
       );
       events.emit(
@@ -171,8 +171,12 @@ async function dropSocketWhenUnused(worker: VolumeWorker): Promise<void> {
  * True when the writer's node is up again in another boot: its old head is gone for sure. The cache
  * may still have the lease of the boot before that of the record.
  */
-async function hasRebooted({ volume, context }: VolumeWorker, writer: string): Promise<boolean> {
-  const layer = volume && (unsealedLayer(volume) ?? openingLayer(volume));
+async function hasRebooted(
+  { volume, context }: VolumeWorker,
+  { writer, epoch }: { writer: string; epoch: number },
+): Promise<boolean> {
+  if (volume?.epoch !== epoch) return false;
+  const layer = unsealedLayer(volume) ?? openingLayer(volume);
   const member = layer?.members.find((m) => m.node === writer);
   const isOther = (lease: NodeLease | null) =>
     lease !== null && member !== undefined && lease.boot !== member.boot;

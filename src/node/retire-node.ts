@@ -3,7 +3,7 @@ import { type RetireStep, retireStep } from '../cluster/retire.ts';
 import { HyperscaleError, isHyperscaleError } from '../errors.ts';
 import type { RetiredPool, Retirement } from '../store/retirement.ts';
 import { detach } from '../volume/attach.ts';
-import { beginFencing } from '../volume/fence.ts';
+import { takeOverEpoch } from '../volume/fence.ts';
 import { unsealedLayer } from '../volume/queries.ts';
 import { isNamed, retirePool, stopWaiting } from '../volume/retire.ts';
 import { abandonOpening } from '../volume/roll.ts';
@@ -166,8 +166,9 @@ async function perform(
       return 'it is being given up by its next holder';
     case 'take-over': {
       const writer = unsealedLayer(volume)?.writer;
+      const wanted = { epoch: volume.epoch, revoke: [gone.node] };
       const leaseGone = writer === gone.node ? { leaseGone: writer } : {};
-      await worker.change((v) => beginFencing(v, self.node, [gone.node]), leaseGone);
+      await worker.change((v) => takeOverEpoch(v, self.node, wanted), leaseGone);
       return `${self.node} takes it over`;
     }
     case 'wait':

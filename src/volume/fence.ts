@@ -45,6 +45,19 @@ export function beginFencing(volume: Volume, taker: NodeName, revoke: readonly N
 }
 
 /**
+ * Like `beginFencing`, for a take-over that was decided by what was known of `epoch`.
+ * @throws `conflict` when it is over: the next one may be served by a writer that lives.
+ */
+export function takeOverEpoch(
+  volume: Volume,
+  taker: NodeName,
+  { epoch, revoke }: { epoch: number; revoke: readonly NodeName[] },
+): Volume {
+  if (volume.epoch !== epoch) refuse(volume, 'take-over', `epoch ${epoch} is over`);
+  return beginFencing(volume, taker, revoke);
+}
+
+/**
  * Which fenced member's copy decides what the layer holds. A member of the same boot holds every
  * acknowledged write. One that rebooted may have lost what was not on stable storage, so it counts
  * only when every member is proven to have rebooted: writes are acknowledged when stable, hence all

@@ -109,6 +109,14 @@ export const volumeMutations: readonly Mutation[] = [
     why: 'what is looked at can be detached also when its volume was deleted meanwhile',
   },
   {
+    name: 'take-over-of-a-later-epoch',
+    theme: 'late news',
+    file: 'src/volume/fence.ts',
+    find: 'if (volume.epoch !== epoch) refuse(volume',
+    replace: 'if (false) refuse(volume',
+    why: 'a writer that rebooted and serves again is taken over for what it was before',
+  },
+  {
     name: 'reboot-seen-in-an-old-lease',
     theme: 'late news',
     file: 'src/node/perform.ts',

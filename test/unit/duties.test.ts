@@ -164,7 +164,7 @@ describe('opening', () => {
 
   test('a writer that rebooted in the middle of a roll fences itself first', () => {
     const volume = record({ tail: opening(l2, l1) });
-    const fence: Duty = { kind: 'begin-fencing', writer: 'n1', revoke: [] };
+    const fence: Duty = { kind: 'begin-fencing', writer: 'n1', epoch: 2, revoke: [] };
     expect(duty({ volume, rebooted: ['n1'] })).toEqual(fence);
   });
 
@@ -181,7 +181,7 @@ describe('opening', () => {
     expect(duty({ volume: begun, self: 'n2' })).toBeNull();
     expect(duty({ volume: begun, self: 'n2', down: ['n1'], local: unsure })).toBeNull();
     expect(duty({ volume: begun, self: 'n2', down: ['n1'] })).toEqual(give);
-    const fence: Duty = { kind: 'begin-fencing', writer: 'n1', revoke: ['n1'] };
+    const fence: Duty = { kind: 'begin-fencing', writer: 'n1', epoch: 2, revoke: ['n1'] };
     const rolling = record({ ...both, tail: opening(l2, l1) });
     expect(duty({ volume: rolling, self: 'n2' })).toBeNull();
     expect(duty({ volume: rolling, self: 'n2', down: ['n1'], local: unsure })).toBeNull();
@@ -190,7 +190,7 @@ describe('opening', () => {
   });
 
   test('where nobody has it attached, a live member ends what a dead writer left', () => {
-    const fence: Duty = { kind: 'begin-fencing', writer: 'n1', revoke: ['n1'] };
+    const fence: Duty = { kind: 'begin-fencing', writer: 'n1', epoch: 2, revoke: ['n1'] };
     const rolling = record({ tail: opening(l2, l1) });
     expect(duty({ volume: rolling, self: 'n2', down: ['n1'] })).toEqual(fence);
     expect(duty({ volume: rolling, self: 'n3', down: ['n1'] })).toBeNull();
@@ -210,7 +210,7 @@ describe('open, at the writer', () => {
   });
 
   test('a writer that rebooted since fences itself, attached or not', () => {
-    const fence: Duty = { kind: 'begin-fencing', writer: 'n1', revoke: [] };
+    const fence: Duty = { kind: 'begin-fencing', writer: 'n1', epoch: 1, revoke: [] };
     const volume = record({ tail: open(1, ['n1', 'n2']) });
     expect(duty({ volume, rebooted: ['n1'] })).toEqual(fence);
     const again = record({ ...opened, attachments: [attachment('n1', 'later')] });
@@ -376,7 +376,7 @@ describe('open, at the writer', () => {
 });
 
 describe('open, at a consumer elsewhere', () => {
-  const taken: Duty = { kind: 'begin-fencing', writer: 'n1', revoke: ['n1'] };
+  const taken: Duty = { kind: 'begin-fencing', writer: 'n1', epoch: 1, revoke: ['n1'] };
 
   test('its endpoint is forwarded to the head, once', () => {
     const forward = { headNode: 'n1', session: 'session-n2', epoch: 1 };
@@ -422,7 +422,7 @@ describe('fencing and deleting', () => {
     });
     expect(duty({ volume, self: 'n2' })).toEqual({ kind: 'complete-fencing' });
     expect(duty({ volume, self: 'n3' })).toBeNull();
-    const again: Duty = { kind: 'begin-fencing', writer: 'n1', revoke: [] };
+    const again: Duty = { kind: 'begin-fencing', writer: 'n1', epoch: 2, revoke: [] };
     expect(duty({ volume, self: 'n3', down: ['n2'] })).toEqual(again);
     expect(duty({ volume, self: 'n4', down: ['n2'] })).toBeNull();
     const unsure = { leasesKnown: false };

@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import type { Fenced } from '../../../src/volume/fence.ts';
-import { beginFencing, chooseAuthority, completeFencing } from '../../../src/volume/fence.ts';
+import {
+  beginFencing,
+  chooseAuthority,
+  completeFencing,
+  takeOverEpoch,
+} from '../../../src/volume/fence.ts';
 import { assertStep } from '../../../src/volume/invariants.ts';
 import {
   attachment,
@@ -24,6 +29,17 @@ function answer(node: string, changes: Partial<Fenced> = {}): Fenced {
 }
 const rebooted = (node: string, changes: Partial<Fenced> = {}) =>
   answer(node, { boot: 'later', ...changes });
+
+describe('takeOverEpoch', () => {
+  test('ends the epoch it was decided for, and no later one', () => {
+    const decided = { epoch: 1, revoke: ['n1'] };
+    const before = record({ tail: open(1, ['n1', 'n2']) });
+    expect(takeOverEpoch(before, 'n2', decided)).toEqual(beginFencing(before, 'n2', ['n1']));
+    // The writer came back meanwhile, and began another.
+    const later = record({ tail: open(2, ['n1', 'n2']) });
+    refuses(later, (v) => takeOverEpoch(v, 'n2', decided), /epoch 1 is over/);
+  });
+});
 
 describe('beginFencing', () => {
   test('an open epoch is ended by a higher one; dead consumers are revoked', () => {

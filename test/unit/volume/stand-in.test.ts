@@ -174,7 +174,7 @@ describe('duties', () => {
   test('it takes over from a dead writer, and then lets another open', () => {
     const written = { attachments: stood.attachments, tail: open(3, ['n3', 'n2']) };
     expect(dutyOf(record(written), 'n4', down('n3'))).toEqual({
-      ...{ kind: 'begin-fencing', writer: 'n3', revoke: ['n3'] },
+      ...{ kind: 'begin-fencing', writer: 'n3', epoch: 3, revoke: ['n3'] },
     });
     const taking = record({ ...written, tail: fencing('n4', 4, unsealed(3, ['n3', 'n2'])) });
     expect(dutyOf(taking, 'n4', down('n3'))).toEqual({ kind: 'complete-fencing' });

@@ -5,7 +5,7 @@ import { mergeStep } from '../../../src/cluster/merge.ts';
 import { repairStep } from '../../../src/cluster/repair.ts';
 import { type Duty, type LocalView, nextDuty } from '../../../src/node/duties.ts';
 import { detach } from '../../../src/volume/attach.ts';
-import { beginFencing } from '../../../src/volume/fence.ts';
+import { takeOverEpoch } from '../../../src/volume/fence.ts';
 import { handOver } from '../../../src/volume/hand-over.ts';
 import { limitsOf } from '../../../src/volume/limits.ts';
 import { abandonOpening, prepareOpen, prepareRoll } from '../../../src/volume/roll.ts';
@@ -148,7 +148,7 @@ function obey(world: World, node: WorldNode, duty: Duty): void {
       node.proxy = { session: duty.session, headNode: duty.headNode, epoch: duty.epoch };
       return;
     case 'begin-fencing':
-      world.change((v) => beginFencing(v, node.name, duty.revoke));
+      world.change((v) => takeOverEpoch(v, node.name, duty));
       return;
     case 'complete-fencing':
       finish(world, begin(takeOver(world, node, true)));
