@@ -65,6 +65,15 @@ async function detach(name: string, server = vm): Promise<void> {
   await untilWrites(server, ({ disks }) => !('vdb' in disks));
 }
 
+/** Its volume cannot be deleted before it is gone. */
+async function deleteSnapshot(name: string): Promise<void> {
+  await run('volume', 'snapshot', 'delete', name);
+  await until(`snapshot ${name} is not deleted`, async () => {
+    const snapshots = await os<{ Name: string }[]>('volume', 'snapshot', 'list');
+    return snapshots.some(({ Name }) => Name === name) ? undefined : true;
+  });
+}
+
 /** Waits until an image, a snapshot or a backup has a status. */
 async function untilStatus(status: string, ...show: string[]): Promise<void> {
   await until(`${show.join(' ')} is not ${status}`, async () =>
@@ -88,7 +97,7 @@ test('a snapshot of a volume in use, a volume made of it, and a clone', async ()
   await detach('clone');
   expect(after).toContain(id);
   expect(before).toBeLessThan(Number(/count (\d+)/.exec(after)?.[1]));
-  await run('volume', 'snapshot', 'delete', 'snap');
+  await deleteSnapshot('snap');
   await deleteVolumes('data', 'of-snap', 'clone');
 });
 
